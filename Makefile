@@ -1,0 +1,37 @@
+# Every target sets up .venv first, from nothing if need be. PYTHON is the interpreter it is made with.
+PYTHON ?= python3
+RUN := .venv/bin/python
+BENCHMARKS = $(filter-out _%,$(basename $(notdir $(wildcard benchmarks/*.py))))
+export COMFYUI_PATH
+
+.PHONY: setup test test-core test-nodes demo comfyui bench lint clean
+.NOTPARALLEL:
+
+setup:
+	@$(PYTHON) scripts/environment.py
+
+test: test-core test-nodes
+
+test-core: setup
+	$(RUN) -m pytest tests/core $(ARGS)
+
+test-nodes: setup
+	$(RUN) -m pytest tests/nodes $(ARGS)
+
+demo: setup
+	$(RUN) -m vcd_core demo $(ARGS)
+
+# make comfyui [COMFYUI_PATH=/path/to/ComfyUI] [ARGS="--listen --port 8000"]
+comfyui: setup
+	$(RUN) scripts/comfyui.py $(ARGS)
+
+bench: setup
+	@set -e; for name in $(BENCHMARKS); do $(RUN) -m benchmarks.$$name $(ARGS); done
+
+lint: setup
+	$(RUN) -m ruff check .
+	$(RUN) -m ruff format --check .
+
+clean:
+	rm -rf .venv out build *.egg-info .pytest_cache .ruff_cache .hypothesis
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +

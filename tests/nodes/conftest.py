@@ -1,0 +1,64 @@
+"""One real ComfyUI server a host, shared by all tests that ask for `server`."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import random_models
+from comfyui_hosts import Host, find_hosts, search_places
+from comfyui_server import Server, start_server
+
+HOSTS = find_hosts()
+
+
+def pytest_ignore_collect(collection_path: Path) -> bool | None:
+    """Without a ComfyUI not even the modules are imported: many of them import from it."""
+    return True if not HOSTS and collection_path.name.startswith("test_") else None
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    if not HOSTS:
+        terminalreporter.write_line(f"SKIPPED tests/nodes: no ComfyUI found in {search_places()}", yellow=True)
+
+
+def pytest_sessionfinish(session: pytest.Session, exitstatus: int) -> None:
+    if not HOSTS and exitstatus == pytest.ExitCode.NO_TESTS_COLLECTED:
+        session.exitstatus = pytest.ExitCode.OK
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    for item in items:
+        if Path(__file__).parent in item.path.parents:
+            item.add_marker(pytest.mark.nodes)
+
+
+@pytest.fixture(scope="session", params=HOSTS, ids=[f"comfyui-{host.version}" for host in HOSTS])
+def host(request: pytest.FixtureRequest) -> Host:
+    """Each ComfyUI found, one after the other."""
+    return request.param
+
+
+@pytest.fixture(scope="session")
+def server(host: Host, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    """The host's server with our pack. A test that wants other arguments calls `start_server` itself."""
+    with start_server(host, tmp_path_factory.mktemp(f"comfyui-{host.version}-")) as running:
+        yield running
+
+
+@pytest.fixture(scope="session")
+def checkpoint(server: Server) -> str:
+    """The name of a full-size SD1.5 checkpoint of random weights, for CheckpointLoaderSimple."""
+    return server.place("checkpoints", random_models.sd15_checkpoint(), "sd15-random.safetensors")
+
+
+@pytest.fixture(scope="session", params=["v3", "v2"])
+def motion_module(server: Server, request: pytest.FixtureRequest) -> str:
+    """The names of motion modules of random weights, without (v3) and with (v2) a middle block."""
+    file = random_models.motion_module(request.param)
+    return server.place("animatediff_models", file, f"motion-{request.param}-random.safetensors")
+
+
+@pytest.fixture(scope="session")
+def motion_lora(server: Server) -> str:
+    """The name of a motion LoRA of random weights for the v2 module."""
+    return server.place("animatediff_motion_lora", random_models.motion_lora(), "motion-lora-random.safetensors")
