@@ -1,0 +1,10 @@
+"""The pack's nodes: each translates between ComfyUI and one call into vcd_core."""
+
+from comfy_api.latest import ComfyExtension, io
+
+from . import identity, motion, noise
+
+
+class VCDExtension(ComfyExtension):
+    async def get_node_list(self) -> list[type[io.ComfyNode]]:
+        return [*identity.NODES, *noise.NODES, *motion.NODES]

@@ -1,0 +1,48 @@
+"""Between ComfyUI's tensors and vcd_core's."""
+
+import torch
+from torch import Tensor
+
+from ..vcd_core.identity import Photo
+
+
+def photos_from_batch(images: Tensor, masks: Tensor | None) -> list[Photo]:
+    """ComfyUI's IMAGE (B, H, W, 3 or 4) and MASK (B or 1, H, W) as photos.
+
+    An all-zero MASK is what ComfyUI's loader gives for a picture without one, and counts as none. RGBA pictures
+    lose their alpha: connect a MASK.
+
+    Raises:
+        ValueError: numbers or sizes that do not fit.
+    """
+    if masks is not None and not masks.any():
+        masks = None
+    if masks is not None and (len(masks) not in (1, len(images)) or masks.shape[1:] != images.shape[1:3]):
+        raise ValueError(
+            f"masks: {len(masks)} of {masks.shape[2]}x{masks.shape[1]} do not fit images: {len(images)} of "
+            f"{images.shape[2]}x{images.shape[1]}. Give one mask an image (or one for all), of the same size"
+        )
+    return [
+        Photo(
+            name=f"image {i + 1}",
+            image=images[i, :, :, :3].float().clone(),
+            mask=None if masks is None else masks[i % len(masks)].float().clone(),
+        )
+        for i in range(len(images))
+    ]
+
+
+def contact_sheet(images: Tensor, masks: Tensor, height: int = 128):
+    """The pictures in one row with everything outside their masks faded, as a PIL image.
+
+    Args:
+        images: (N, 3, S, S) in [-1, 1].
+        masks: (N, 1, S, S) in [0, 1].
+        height: of the row, in pixels.
+    """
+    from PIL import Image
+
+    faded = (images * 0.5 + 0.5) * (0.25 + 0.75 * masks)
+    faded = torch.nn.functional.interpolate(faded, (height, height), mode="area").clamp(0, 1)
+    row = torch.cat(list(faded), dim=2).permute(1, 2, 0)
+    return Image.fromarray((row * 255).round().byte().numpy())

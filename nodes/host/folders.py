@@ -1,0 +1,46 @@
+"""Where ComfyUI keeps the files that the nodes offer."""
+
+from pathlib import Path
+
+import folder_paths
+
+from ...vcd_core.identity.photos import PHOTO_SUFFIXES
+
+MOTION_MODULES = "animatediff_models"
+MOTION_LORAS = "animatediff_motion_lora"
+
+
+def model_files(kind: str) -> list[str]:
+    """The files of a model folder, `extra_model_paths.yaml` included; the folder is made known if it is not."""
+    default = Path(folder_paths.models_dir) / kind
+    default.mkdir(parents=True, exist_ok=True)
+    folder_paths.add_model_folder_path(kind, str(default))
+    folder_paths.folder_names_and_paths[kind][1].update(folder_paths.supported_pt_extensions)
+    return folder_paths.get_filename_list(kind)
+
+
+def check_model_file(kind: str, name: str, what: str) -> bool | str:
+    """True if the model folder offers the file, else what a user should do."""
+    if name in model_files(kind):
+        return True
+    folders = ", ".join(folder_paths.get_folder_paths(kind))
+    return f"the {what} {name!r} was not found: put it into {folders} and reload the page"
+
+
+def model_path(kind: str, name: str) -> Path:
+    return Path(folder_paths.get_full_path_or_raise(kind, name))
+
+
+def photo_folders() -> list[str]:
+    """Folders inside ComfyUI's input folder that hold photos, as paths with "/" relative to it."""
+    root = Path(folder_paths.get_input_directory())
+    found = {path.parent for path in root.rglob("*") if path.suffix.lower() in PHOTO_SUFFIXES}
+    return sorted(folder.relative_to(root).as_posix() for folder in found if folder != root)
+
+
+def photo_folder(name: str) -> Path:
+    return Path(folder_paths.get_input_directory()) / name
+
+
+def embeddings_folder() -> Path:
+    return Path(folder_paths.get_folder_paths("embeddings")[0])

@@ -1,0 +1,144 @@
+"""Training an ID token inside ComfyUI: the core's port over ComfyUI's own UNet and text encoder.
+
+ComfyUI runs nodes in inference mode, with weights made there, and its text encoder changes tensors in place. So
+training leaves inference mode, makes the weights ordinary tensors (one at a time, in place, no second copy of the
+model), and lets autograd keep what an in-place operation overwrites. The encoder that trains is the very one that
+encodes prompts later.
+"""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import comfy.model_base
+import comfy.model_management
+import torch
+from comfy.ldm.modules.attention import attention_pytorch
+from comfy.ldm.modules.diffusionmodules.openaimodel import UNetModel
+from comfy.model_patcher import ModelPatcher
+from torch import Tensor, nn
+
+from ...vcd_core.identity import PLACEHOLDER
+from .motion import KEY as MOTION_KEY
+
+
+class ComfyDenoiser:
+    """`vcd_core.identity.TextConditionedDenoiser` over a ComfyUI MODEL and CLIP."""
+
+    def __init__(self, model: ModelPatcher, clip) -> None:
+        check_family(model, clip)
+        self.model = _for_training(model)
+        self.clip = clip.clone()
+        self.clip.patcher = _for_training(self.clip.patcher)
+        self.clip.cond_stage_model = self.clip.patcher.model
+        ((start, _), (end, _), *_, (padding, _)), *_ = self._tokenize("")
+        self.start, self.end, self.padding = start, end, padding
+        self.length = len(self._tokenize("")[0])
+
+    @contextmanager
+    def gradients(self) -> Iterator[None]:
+        """Within it the models are loaded and differentiable."""
+        # Training keeps every activation, so ask for more room than inference would.
+        comfy.model_management.load_models_gpu(
+            [self.model, self.clip.patcher], memory_required=1e20, force_full_load=True
+        )
+        with (
+            torch.inference_mode(False),
+            torch.enable_grad(),
+            torch.autograd.graph.allow_mutation_on_saved_tensors(),
+        ):
+            _make_weights_ordinary(self.model.model)
+            _make_weights_ordinary(self.clip.cond_stage_model)
+            yield
+
+    def embed_words(self, words: str) -> Tensor:
+        ids = self._word_ids(words)
+        if not ids:
+            raise ValueError("the class noun is empty: give a word for what the subject is, such as woman or cat")
+        encoder = self.clip.cond_stage_model
+        embeddings = getattr(encoder, encoder.clip).transformer.get_input_embeddings()
+        return embeddings.weight[ids].detach().float().cpu().clone()
+
+    def encode_prompt(self, prompt: str, learned: Tensor) -> Tensor:
+        before, _, after = prompt.partition(PLACEHOLDER)
+        tokens = [*self._word_ids(before), *learned, *self._word_ids(after)]
+        if len(tokens) > self.length - 2:
+            raise ValueError(
+                f"the caption {prompt!r} has {len(tokens)} tokens, the text encoder takes {self.length - 2}: shorten it"
+            )
+        row = [self.start, *tokens, self.end]
+        row += [self.padding] * (self.length - len(row))
+        encoded = self.clip.encode_from_tokens({"l": [[(token, 1.0) for token in row]]})
+        return encoded[0].to(self.model.load_device)
+
+    def predict_noise(self, noised: Tensor, timesteps: Tensor, context: Tensor) -> Tensor:
+        base = self.model.model
+        dtype = base.manual_cast_dtype or base.get_dtype()
+        unet: UNetModel = base.diffusion_model
+        return unet(
+            noised.to(dtype),
+            timesteps.float(),
+            context=context.to(dtype),
+            transformer_options={"optimized_attention_override": _pytorch_attention},
+        ).float()
+
+    def _word_ids(self, text: str) -> list[int]:
+        """Token ids without the start, end and padding around them."""
+        ids = [token for chunk in self._tokenize(text) for token, _ in chunk]
+        return [token for token in ids if token not in (self.start, self.end, self.padding)]
+
+    def _tokenize(self, text: str) -> list[list[tuple[int, float]]]:
+        return self.clip.tokenize(text)["l"]
+
+
+def check_family(model: ModelPatcher, clip) -> None:
+    """Raises ValueError unless MODEL and CLIP are of the Stable Diffusion 1.5 family and fit each other."""
+    kind = type(model.model).__name__
+    config = model.model.model_config.unet_config
+    encoder = clip.cond_stage_model
+    width = None
+    if getattr(encoder, "clip", None) == "clip_l":
+        width = encoder.clip_l.transformer.get_input_embeddings().weight.shape[1]
+    fits = (
+        isinstance(model.get_model_object("diffusion_model"), UNetModel)
+        and model.model.model_type == comfy.model_base.ModelType.EPS
+        and config.get("context_dim") == width
+        and config.get("in_channels") == 4
+    )
+    if not fits:
+        raise ValueError(
+            f"model and clip must come from one checkpoint of the Stable Diffusion 1.5 family; the model is a {kind} "
+            f"(context {config.get('context_dim')}) and the clip a {type(encoder).__name__}. "
+            "Load a Stable Diffusion 1.5 checkpoint"
+        )
+
+
+def encode_latents(model: ModelPatcher, vae, images: Tensor) -> Tensor:
+    """Pictures (N, 3, S, S) in [-1, 1] as the model's scaled latents (N, 4, S/8, S/8), on its device."""
+    latents = vae.encode(images.movedim(1, -1) * 0.5 + 0.5)
+    return model.model.process_latent_in(latents).to(model.load_device, torch.float32)
+
+
+def _for_training(patcher: ModelPatcher) -> ModelPatcher:
+    """A clone whose weights are all there (not streamed in layer by layer), without a motion module."""
+    if getattr(patcher, "is_dynamic", lambda: False)():
+        patcher = patcher.get_non_dynamic_delegate()
+    clone = patcher.clone()
+    clone.remove_injections(MOTION_KEY)
+    clone.remove_additional_models(MOTION_KEY)
+    return clone
+
+
+def _make_weights_ordinary(model: nn.Module) -> None:
+    """Replaces each tensor that was made in inference mode, in place, by an equal one that autograd can use."""
+    for module in model.modules():
+        for name, parameter in module.named_parameters(recurse=False):
+            if parameter.is_inference():
+                setattr(module, name, nn.Parameter(parameter.detach().clone(), requires_grad=False))
+        for name, buffer in module.named_buffers(recurse=False):
+            if buffer.is_inference():
+                setattr(module, name, buffer.clone())
+
+
+def _pytorch_attention(_chosen, *args, **kwargs) -> Tensor:
+    """Other attention backends may have no backward pass."""
+    return attention_pytorch(*args, **kwargs)

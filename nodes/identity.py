@@ -1,0 +1,248 @@
+"""From photos to an ID token."""
+
+from datetime import date
+
+import torch
+from comfy import model_management
+from comfy.utils import ProgressBar
+from comfy_api.latest import io, ui
+
+from ..vcd_core.identity import (
+    PLACEHOLDER,
+    IDToken,
+    TrainingDiverged,
+    TrainingOptions,
+    check_token_name,
+    initial_vectors,
+    load_photos,
+    save_id_token,
+    train_id_token,
+    training_images,
+)
+from ..vcd_core.sampling import DiscreteSchedule
+from .convert import contact_sheet, photos_from_batch
+from .host.folders import embeddings_folder, photo_folder, photo_folders
+from .host.training import ComfyDenoiser, encode_latents
+from .noise import MAX_SEED
+from .sockets import IDTokenSocket, LossMap, Photos
+
+NO_FOLDER = "(none)"
+
+
+class LoadIdentityPhotos(io.ComfyNode):
+    @classmethod
+    def define_schema(cls) -> io.Schema:
+        return io.Schema(
+            node_id="VCD_LoadIdentityPhotos",
+            display_name="Load Identity Photos (VCD)",
+            category="VCD/identity",
+            description="5-10 photos of one person, animal or thing, from a folder, from images, or both.",
+            inputs=[
+                io.Combo.Input(
+                    "folder",
+                    options=[NO_FOLDER, *photo_folders()],
+                    default=NO_FOLDER,
+                    tooltip="A folder of photos inside ComfyUI's input folder. Any sizes and formats. A cut-out with a "
+                    "transparent background is its own mask; a .txt file of the same name is its caption.",
+                ),
+                io.Image.Input(
+                    "images",
+                    optional=True,
+                    tooltip="Photos from other nodes, added to those of the folder.",
+                ),
+                io.Mask.Input(
+                    "masks",
+                    optional=True,
+                    tooltip="White where the subject is, one for each image. Without it the whole photo counts.",
+                ),
+            ],
+            outputs=[Photos.Output(display_name="photos")],
+        )
+
+    @classmethod
+    def validate_inputs(cls, folder: str) -> bool | str:
+        if folder == NO_FOLDER or folder in photo_folders():
+            return True
+        return (
+            f"there are no photos in the folder {folder!r}: put 5-10 photos of one subject into input/{folder} and "
+            "reload the page"
+        )
+
+    @classmethod
+    def fingerprint_inputs(cls, folder: str, **_) -> list[tuple]:
+        if folder == NO_FOLDER:
+            return []
+        files = sorted(path for path in photo_folder(folder).iterdir() if path.is_file())
+        return [(path.name, path.stat().st_mtime_ns, path.stat().st_size) for path in files]
+
+    @classmethod
+    def execute(cls, folder: str, images=None, masks=None) -> io.NodeOutput:
+        photos = [] if folder == NO_FOLDER else load_photos(photo_folder(folder))
+        if images is not None:
+            photos += photos_from_batch(images, masks)
+        if not photos:
+            raise ValueError("there are no photos: choose a folder or connect images, 5-10 of one subject")
+        return io.NodeOutput(photos)
+
+
+class TrainIDToken(io.ComfyNode):
+    @classmethod
+    def define_schema(cls) -> io.Schema:
+        return io.Schema(
+            node_id="VCD_TrainIDToken",
+            display_name="Train ID Token (VCD)",
+            category="VCD/identity",
+            description="Learns a few token vectors that mean this one subject. The result is a 12 KB file in the "
+            "embeddings folder that works in any prompt and with any Stable Diffusion 1.5 checkpoint.",
+            is_output_node=True,
+            inputs=[
+                io.Model.Input(
+                    "model",
+                    tooltip="Stable Diffusion 1.5 itself transfers best to other checkpoints. It is not changed.",
+                ),
+                io.Clip.Input("clip", tooltip="The CLIP of the same checkpoint. It is not changed."),
+                io.Vae.Input("vae", tooltip="The VAE of the same checkpoint."),
+                Photos.Input("photos", tooltip="From Load Identity Photos (VCD)."),
+                io.String.Input(
+                    "name",
+                    default="ava",
+                    tooltip="The name in prompts, embedding:NAME, and of the file. Letters, digits, - and _.",
+                ),
+                io.String.Input(
+                    "noun",
+                    default="woman",
+                    tooltip="What the subject is, in a word or two: woman, man, cat, teapot. Training starts from it.",
+                ),
+                io.Int.Input(
+                    "steps",
+                    default=200,
+                    min=1,
+                    max=10000,
+                    tooltip="200 is the paper's. More holds on to the photos, and in the end to their backgrounds.",
+                ),
+                io.Int.Input(
+                    "batch_size",
+                    default=4,
+                    min=1,
+                    max=64,
+                    tooltip="Photos a step. Less needs less memory and learns more noisily.",
+                ),
+                io.Float.Input(
+                    "learning_rate",
+                    default=1e-3,
+                    min=1e-6,
+                    max=1.0,
+                    step=1e-5,
+                    round=1e-6,
+                    tooltip="0.001 is the paper's. Lower it if training diverges.",
+                ),
+                io.Int.Input(
+                    "token_count",
+                    default=4,
+                    min=1,
+                    max=16,
+                    tooltip="How many vectors stand for the subject. 4 is the paper's.",
+                ),
+                io.Int.Input(
+                    "resolution",
+                    default=512,
+                    min=64,
+                    max=1024,
+                    step=64,
+                    tooltip="Photos are cropped around the subject and resized to this square. 512 is Stable Diffusion "
+                    "1.5's own.",
+                ),
+                io.Int.Input(
+                    "seed",
+                    default=0,
+                    min=0,
+                    max=MAX_SEED,
+                    tooltip="The same seed and photos give the same token.",
+                ),
+                io.Boolean.Input(
+                    "overwrite",
+                    default=False,
+                    tooltip="Replace an existing file of this name. Off: training does not start if there is one.",
+                ),
+            ],
+            outputs=[
+                IDTokenSocket.Output(display_name="token"),
+                io.String.Output(display_name="prompt"),
+                LossMap.Output(display_name="loss"),
+            ],
+        )
+
+    @classmethod
+    def validate_inputs(cls, name: str) -> bool | str:
+        try:
+            check_token_name(name)
+        except ValueError as error:
+            return str(error)
+        return True
+
+    @classmethod
+    def execute(
+        cls,
+        model,
+        clip,
+        vae,
+        photos,
+        name: str,
+        noun: str,
+        steps: int,
+        batch_size: int,
+        learning_rate: float,
+        token_count: int,
+        resolution: int,
+        seed: int,
+        overwrite: bool,
+    ) -> io.NodeOutput:
+        path = embeddings_folder() / f"{check_token_name(name)}.safetensors"
+        if path.exists() and not overwrite:
+            raise ValueError(f"{path} exists already: choose another name, or turn overwrite on")
+        noun = noun.strip()
+        denoiser = ComfyDenoiser(model, clip)
+        images, masks = training_images(photos, resolution)
+        images, masks = torch.cat([images, images.flip(-1)]), torch.cat([masks, masks.flip(-1)])
+        latents = encode_latents(model, vae, images)
+        options = TrainingOptions(steps, batch_size, learning_rate, seed=seed)
+
+        progress = ProgressBar(steps)
+        preview = ("JPEG", contact_sheet(images[: len(photos)], masks[: len(photos)]), None)
+        losses = []
+        failure = None
+        with denoiser.gradients():
+            training = train_id_token(
+                denoiser,
+                DiscreteSchedule(model.get_model_object("model_sampling").sigmas.clone()),
+                latents.clone(),
+                masks.clone(),
+                [_prompt(noun, photo.caption) for photo in photos],
+                initial_vectors(denoiser.embed_words(noun), token_count, torch.Generator().manual_seed(seed)),
+                options,
+            )
+            step = None
+            try:
+                for step in training:
+                    losses.append(step.loss)
+                    progress.update_absolute(step.number, steps, preview)
+                    model_management.throw_exception_if_processing_interrupted()
+            except TrainingDiverged as error:
+                failure, step = error, error.last
+        if failure is not None and step is None:
+            raise failure
+
+        family = type(model.model.model_config).__name__
+        token = IDToken(name, step.vectors.cpu(), noun, step.number, base=family, date=date.today().isoformat())
+        saved = save_id_token(token, path.parent, overwrite=overwrite)
+        if failure is not None:
+            raise RuntimeError(f"{failure}. The tokens of step {step.number} were kept in {saved}") from failure
+        report = f"{saved}\n{len(photos)} photos, {step.number} steps, loss {losses[0]:.4f} -> {losses[-1]:.4f}"
+        return io.NodeOutput(token, token.prompt, {"loss": losses}, ui=ui.PreviewText(report))
+
+
+def _prompt(noun: str, caption: str) -> str:
+    return f"photo of a {PLACEHOLDER} {noun}" + (f", {caption}" if caption else "")
+
+
+NODES = [LoadIdentityPhotos, TrainIDToken]

@@ -1,0 +1,132 @@
+"""Photos as users have them."""
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from vcd_core.identity import Photo, load_photos, training_images
+
+
+def gradient(width=40, height=30):
+    """Red grows to the right, green downwards."""
+    image = np.zeros((height, width, 3), dtype=np.uint8)
+    image[..., 0] = np.linspace(0, 255, width).astype(np.uint8)
+    image[..., 1] = np.linspace(0, 255, height).astype(np.uint8)[:, None]
+    return image
+
+
+def test_files_come_in_natural_order_whatever_their_suffix(tmp_path):
+    picture = Image.fromarray(gradient())
+    for name in ["12.jpg", "2.JPEG", "1.PNG", "photo.webp", "ava 10.bmp", "ava 9.tiff"]:
+        picture.save(tmp_path / name)
+    (tmp_path / "3.jpg.txt").write_text("not a photo")
+    (tmp_path / "folder.png").mkdir()
+    names = [photo.name for photo in load_photos(tmp_path)]
+    assert names == ["1.PNG", "2.JPEG", "12.jpg", "ava 9.tiff", "ava 10.bmp", "photo.webp"]
+
+
+def test_a_caption_lies_beside_its_photo(tmp_path):
+    Image.fromarray(gradient()).save(tmp_path / "a.png")
+    Image.fromarray(gradient()).save(tmp_path / "b.png")
+    (tmp_path / "b.txt").write_text(" on a beach\n", encoding="utf-8")
+    assert [photo.caption for photo in load_photos(tmp_path)] == ["", "on a beach"]
+
+
+def test_exif_rotation_is_applied(tmp_path):
+    stored = Image.fromarray(np.rot90(gradient()).copy())  # what a phone stores for orientation 6
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    stored.save(tmp_path / "turned.png", exif=exif)
+    (photo,) = load_photos(tmp_path)
+    torch.testing.assert_close(photo.image, torch.from_numpy(gradient() / 255).float())
+
+
+@pytest.mark.parametrize("mode", ["L", "P", "RGB", "CMYK", "1", "LA"])
+def test_every_mode_becomes_rgb(tmp_path, mode):
+    suffix = ".tiff" if mode == "CMYK" else ".png"
+    Image.fromarray(gradient()).convert("RGB").convert(mode).save(tmp_path / f"photo{suffix}")
+    (photo,) = load_photos(tmp_path)
+    assert photo.image.shape == (30, 40, 3)
+    assert photo.image.dtype == torch.float32
+    assert photo.image.min() >= 0
+    assert photo.image.max() <= 1
+    assert photo.image.std() > 0.05
+
+
+def test_sixteen_bit_greyscale_keeps_its_range(tmp_path):
+    values = np.linspace(0, 65535, 40 * 30).astype(np.uint16).reshape(30, 40)
+    Image.fromarray(values).save(tmp_path / "deep.png")
+    (photo,) = load_photos(tmp_path)
+    torch.testing.assert_close(photo.image[..., 1], torch.from_numpy(values / 65535).float(), atol=1e-4, rtol=0)
+
+
+def test_a_cut_out_is_its_own_mask(tmp_path):
+    alpha = np.zeros((30, 40), dtype=np.uint8)
+    alpha[5:20, 10:30] = 255
+    Image.fromarray(np.dstack([gradient(), alpha])).save(tmp_path / "cut.png")
+    (photo,) = load_photos(tmp_path)
+    assert torch.equal(photo.mask, torch.from_numpy(alpha / 255).float())
+    assert torch.equal(photo.image[0, 0], torch.full((3,), 0.5))
+    torch.testing.assert_close(photo.image[10, 20], torch.from_numpy(gradient()[10, 20] / 255).float())
+
+
+def test_an_opaque_alpha_is_no_mask(tmp_path):
+    Image.fromarray(gradient()).convert("RGBA").save(tmp_path / "opaque.png")
+    (photo,) = load_photos(tmp_path)
+    assert photo.mask is None
+
+
+@pytest.mark.parametrize("content", [b"", b"not a picture", "truncated"])
+def test_a_broken_file_is_named(tmp_path, content):
+    path = tmp_path / "broken.png"
+    if content == "truncated":
+        Image.fromarray(np.random.default_rng(0).integers(0, 255, (64, 64, 3), dtype=np.uint8)).save(path)
+        content = path.read_bytes()[:2000]
+    path.write_bytes(content)
+    with pytest.raises(ValueError, match=r"broken\.png"):
+        load_photos(tmp_path)
+
+
+def test_no_folder_and_no_photos_say_what_to_do(tmp_path):
+    with pytest.raises(ValueError, match="there is no folder"):
+        load_photos(tmp_path / "absent")
+    with pytest.raises(ValueError, match="put 5-10 photos"):
+        load_photos(tmp_path)
+    with pytest.raises(ValueError, match="no photos"):
+        training_images([], 64)
+
+
+def disc(height, width, row, column, radius=6):
+    rows, columns = torch.meshgrid(torch.arange(height), torch.arange(width), indexing="ij")
+    return ((rows - row) ** 2 + (columns - column) ** 2 <= radius**2).float()
+
+
+@pytest.mark.parametrize(("height", "width"), [(50, 120), (120, 50), (64, 64)])
+@pytest.mark.parametrize("place", [0.1, 0.5, 0.9])
+def test_the_crop_keeps_the_subject(height, width, place):
+    mask = disc(height, width, int(place * height), int(place * width))
+    photo = Photo("subject", mask[:, :, None].repeat(1, 1, 3), mask)
+    images, masks = training_images([photo], 64)
+    scale = 64 / min(height, width)
+    assert masks.sum().item() == pytest.approx(mask.sum().item() * scale**2, rel=0.1)
+    torch.testing.assert_close(images, (masks * 2 - 1).expand_as(images), atol=1e-5, rtol=0)
+
+
+def test_photos_of_different_sizes_become_one_batch_in_the_model_s_range():
+    photos = [Photo(str(n), torch.rand(n, 2 * n, 3)) for n in (30, 64, 200)]
+    images, masks = training_images(photos, 64)
+    assert images.shape == (3, 3, 64, 64)
+    assert images.min() >= -1
+    assert images.max() <= 1
+    torch.testing.assert_close(masks, torch.ones(3, 1, 64, 64))
+
+
+def test_an_empty_mask_counts_as_none():
+    _, masks = training_images([Photo("empty", torch.rand(32, 32, 3), torch.zeros(32, 32))], 32)
+    torch.testing.assert_close(masks, torch.ones(1, 1, 32, 32))
+
+
+def test_a_mask_of_another_size_is_refused():
+    with pytest.raises(ValueError, match="its mask is 20x10 but the image is 40x30"):
+        Photo("ava", torch.rand(30, 40, 3), torch.rand(10, 20))

@@ -1,0 +1,32 @@
+"""The ID module: a few token vectors that carry one subject, and how they are learned from photos."""
+
+from .photos import Photo, load_photos, training_images
+from .token import IDToken, check_token_name, load_id_token, save_id_token
+from .training import (
+    PLACEHOLDER,
+    TextConditionedDenoiser,
+    TrainingDiverged,
+    TrainingOptions,
+    TrainingStep,
+    initial_vectors,
+    masked_loss,
+    train_id_token,
+)
+
+__all__ = [
+    "PLACEHOLDER",
+    "IDToken",
+    "Photo",
+    "TextConditionedDenoiser",
+    "TrainingDiverged",
+    "TrainingOptions",
+    "TrainingStep",
+    "check_token_name",
+    "initial_vectors",
+    "load_id_token",
+    "load_photos",
+    "masked_loss",
+    "save_id_token",
+    "train_id_token",
+    "training_images",
+]

@@ -1,0 +1,5 @@
+"""The 3D Gaussian noise prior: white noise in space, correlated over frames."""
+
+from .prior import correlate, correlate_sampler_noise, correlated_noise
+
+__all__ = ["correlate", "correlate_sampler_noise", "correlated_noise"]

@@ -1,0 +1,105 @@
+"""Gaussian noise that remembers the previous frame.
+
+The 3D Gaussian noise prior of Magic-Me (arXiv:2402.09368, section 3.2) asks for noise whose frames m and n
+have covariance γ^|m−n| at every place, independent over channels and pixels. That is exactly a first-order
+autoregressive chain over frames, so no covariance matrix is needed, the cost is linear in frames, and a
+chain can be continued where an earlier one stopped:
+
+    ε_0 = z_0,    ε_t = γ ε_{t−1} + √(1 − γ²) z_t,    z_t ~ N(0, 1)
+"""
+
+import math
+from collections.abc import Callable, Sequence
+
+import torch
+from torch import Tensor
+
+NoiseSampler = Callable[[Tensor, Tensor], Tensor]
+
+
+def correlate(white: Tensor, gamma: float, previous: Tensor | None = None) -> Tensor:
+    """Turns independent frames into frames with covariance γ^|m−n|; each frame's own variance is kept.
+
+    Args:
+        white: (F, ...) independent N(0, 1) noise, frames first. It is not changed.
+        gamma: γ in [0, 1]. 0 returns the values of `white`, 1 repeats the first frame.
+        previous: (...) the last frame of the chain to be continued; without it a new chain starts at white[0].
+
+    Returns:
+        (F, ...), dtype and device of `white`.
+
+    Raises:
+        ValueError: gamma outside [0, 1], or `previous` is not the shape of one frame.
+    """
+    _check_gamma(gamma)
+    _check_previous(previous, white.shape[1:])
+    noise = white.clone()
+    for t in range(len(noise)):
+        previous = _step(noise[t], gamma, previous)
+    return noise
+
+
+def correlated_noise(
+    shape: Sequence[int],
+    gamma: float,
+    generator: torch.Generator,
+    *,
+    previous: Tensor | None = None,
+    dtype: torch.dtype = torch.float32,
+) -> Tensor:
+    """Draws N(0, 1) noise whose frames m and n have covariance γ^|m−n|.
+
+    White noise is drawn frame by frame and the chain runs in float32, so a clip may be cut anywhere: with
+    `previous` the last float32 frame and the same generator, the second piece continues the first exactly.
+
+    Args:
+        shape: (F, C, H, W), frames first; any number of trailing axes.
+        gamma: γ in [0, 1]. 0 gives independent frames, 1 repeats the first.
+        generator: the only source of randomness; the noise is drawn and returned on its device.
+        previous: (C, H, W) the frame before the first, to continue a chain.
+        dtype: of the result.
+
+    Raises:
+        ValueError: gamma outside [0, 1], or `previous` is not the shape of one frame.
+    """
+    _check_gamma(gamma)
+    frames, *frame_shape = shape
+    _check_previous(previous, frame_shape)
+    device = generator.device
+    if previous is not None:
+        previous = previous.to(device, torch.float32)
+
+    noise = torch.empty(frames, *frame_shape, dtype=dtype, device=device)
+    for frame in noise:
+        white = torch.randn(*frame_shape, generator=generator, device=device)
+        previous = _step(white, gamma, previous)
+        frame.copy_(white)
+    return noise
+
+
+def correlate_sampler_noise(noise_sampler: NoiseSampler, gamma: float) -> NoiseSampler:
+    """Wraps the per-step noise of an ancestral or SDE sampler, so that the prior survives it.
+
+    Args:
+        noise_sampler: (sigma, sigma_next) -> (F, C, H, W) white noise, k-diffusion's convention.
+        gamma: γ in [0, 1].
+    """
+    _check_gamma(gamma)
+    return lambda sigma, sigma_next: correlate(noise_sampler(sigma, sigma_next), gamma)
+
+
+def _step(white: Tensor, gamma: float, previous: Tensor | None) -> Tensor:
+    """Makes one frame of white noise, in place, the successor of `previous`."""
+    if previous is not None and gamma > 0:
+        white.mul_(math.sqrt(1 - gamma**2)).add_(previous, alpha=gamma)
+    return white
+
+
+def _check_gamma(gamma: float) -> None:
+    if not 0 <= gamma <= 1:
+        raise ValueError(f"gamma must lie in [0, 1] (0: independent frames, 1: one frozen frame), got {gamma}")
+
+
+def _check_previous(previous: Tensor | None, frame_shape: Sequence[int]) -> None:
+    if previous is not None and previous.shape != tuple(frame_shape):
+        raise ValueError(f"previous must be one frame of shape {tuple(frame_shape)}, got {tuple(previous.shape)}")
