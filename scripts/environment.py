@@ -29,7 +29,7 @@ def say(message: str) -> None:
 
 
 def digest(*parts: str) -> str:
-    return hashlib.sha256("\0".join((sys.version, *parts)).encode()).hexdigest()
+    return hashlib.sha256("\0".join(parts).encode()).hexdigest()
 
 
 def is_done(stamp: Path, content: str) -> bool:
@@ -53,12 +53,16 @@ def project_name(requirement: str) -> str:
     return re.split(r"[^\w.-]", requirement, maxsplit=1)[0].replace("_", "-").lower()
 
 
+def venv_works() -> bool:
+    try:
+        return subprocess.run([PYTHON, "-m", "pip", "--version"], capture_output=True, check=False).returncode == 0
+    except OSError:
+        return False
+
+
 def create_venv() -> None:
     """Makes .venv, anew if it is half a one or its interpreter is gone."""
-    if (
-        PYTHON.exists()
-        and not subprocess.run([str(PYTHON), "-m", "pip", "--version"], capture_output=True, check=False).returncode
-    ):
+    if venv_works():
         return
     say(f"creating {VENV.name} with Python {sys.version.split()[0]}")
     result = subprocess.run([sys.executable, "-m", "venv", "--clear", str(VENV)], check=False)
