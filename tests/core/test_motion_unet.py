@@ -1,0 +1,77 @@
+"""Our modules in a plain UNet, at the places their docstring names, make the UNet that diffusers builds."""
+
+import os
+
+import pytest
+import torch
+from diffusers import MotionAdapter, UNet2DConditionModel, UNetMotionModel
+from diffusers.models.unets.unet_motion_model import AnimateDiffTransformer3D
+from einops import rearrange
+
+from vcd_core.motion import MotionConfig, MotionModule
+from vcd_core.motion.files import animatediff_name
+
+CLIPS, FRAMES = 2, 4
+slow = pytest.mark.skipif("VCD_SLOW_TESTS" not in os.environ, reason="1.3 billion weights: set VCD_SLOW_TESTS=1")
+
+
+class PerFrameNorm(torch.nn.GroupNorm):
+    def forward(self, x):  # (B, C, F, H, W)
+        per_frame = super().forward(rearrange(x, "b c f h w -> (b f) c h w"))
+        return rearrange(per_frame, "(b f) c h w -> b c f h w", b=len(x))
+
+
+def insert(module: MotionModule, unet: UNet2DConditionModel):
+    """Runs each temporal transformer behind the layer that it belongs to."""
+    pairs = [*zip(unet.down_blocks, module.down_blocks, strict=True)]
+    pairs += zip(unet.up_blocks, module.up_blocks, strict=True)
+    if module.mid_block is not None:
+        pairs.append((unet.mid_block, module.mid_block))
+    hooks = []
+    for block, motion in pairs:
+        # The middle block's one temporal transformer goes behind its one attention.
+        layers = block.attentions if hasattr(block, "attentions") else block.resnets
+        for layer, slot in zip(layers, motion.motion_modules, strict=True):
+
+            def move(_, __, output, slot=slot):
+                return (slot(output[0], FRAMES),) if isinstance(output, tuple) else slot(output, FRAMES)
+
+            hooks.append(layer.register_forward_hook(move))
+    return hooks
+
+
+@pytest.mark.parametrize(
+    ("channels", "mid_block"),
+    [
+        ((32, 64, 64, 64), True),
+        ((32, 64, 64, 64), False),
+        pytest.param((320, 640, 1280, 1280), True, marks=slow),
+    ],
+)
+@torch.no_grad()
+def test_a_unet_with_our_modules_is_diffusers_motion_unet(channels, mid_block, rng):
+    torch.manual_seed(0)
+    unet = UNet2DConditionModel(block_out_channels=channels, cross_attention_dim=64).eval()
+    adapter = MotionAdapter(channels, motion_max_seq_length=32, use_motion_mid_block=mid_block)
+    oracle = UNetMotionModel.from_unet2d(unet, adapter).eval()
+    weights = {animatediff_name(key): value for key, value in adapter.state_dict().items()}
+    for part in oracle.modules():
+        if isinstance(part, AnimateDiffTransformer3D):
+            part.norm.__class__ = PerFrameNorm
+
+    config = MotionConfig(channels, (2, 2, 2, 2), (3, 3, 3, 3), mid_block, max_frames=32)
+    module = MotionModule(config)
+    missing, unexpected = module.load_state_dict(weights, strict=False)
+    assert all(key.endswith("pos_encoder.pe") for key in missing)
+    assert all(key.endswith("pos_embed.pe") for key in unexpected)
+
+    x = torch.randn(CLIPS, 4, FRAMES, 8, 8, generator=rng)
+    context = torch.randn(CLIPS * FRAMES, 7, 64, generator=rng)
+    expected = oracle(x, 500, context).sample
+    images = rearrange(x, "b c f h w -> (b f) c h w")
+    still = unet(images, 500, context).sample
+    insert(module, unet)
+    actual = unet(images, 500, context).sample
+    expected = rearrange(expected, "b c f h w -> (b f) c h w")
+    assert (actual - expected).norm() <= 1e-4 * expected.norm()
+    assert (actual - still).norm() > 1e-2 * expected.norm()  # otherwise the line above says nothing
