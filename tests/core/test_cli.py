@@ -1,0 +1,323 @@
+"""The command line: what it writes, what it says, and with which exit code it ends."""
+
+import json
+import subprocess
+import sys
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+
+import av
+import pytest
+import random_models
+import torch
+from safetensors.torch import load_file, save_file
+
+from vcd_core.identity import TrainingDiverged, TrainingOptions, load_id_token, load_photos
+from vcd_core.motion import MotionModule
+from vcd_core.standalone import checkpoint as loader
+from vcd_core.standalone import cli, commands, demo, pipeline
+from vcd_core.standalone.config import ModelConfig
+from vcd_core.standalone.pipeline import ClipOptions
+
+ROOT = Path(__file__).parents[2]
+NARROW = ModelConfig((32, 32, 32, 32), 32, 2, 4, (32, 64, 128, 128))
+
+
+@pytest.fixture(scope="module", autouse=True)
+def one_thread():
+    """Models this small are slower on several."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)
+
+
+@pytest.fixture(scope="module")
+def files(tmp_path_factory):
+    """A checkpoint, a motion module, a motion LoRA and photos, all narrow, in the published layouts."""
+    folder = tmp_path_factory.mktemp("files")
+    sizes = {"CHANNELS": 32, "LEVELS": (1, 1, 1, 1), "TEXT_WIDTH": 32, "TEXT_LAYERS": 2, "VAE_CHANNELS": 32}
+    collect, draw = random_models.collect, random_models.Drawer(0)
+    with pytest.MonkeyPatch.context() as patch:
+        for name, value in sizes.items():
+            patch.setattr(random_models, name, value)
+        checkpoint = {
+            **collect(random_models.random_unet(draw), "model.diffusion_model."),
+            **collect(random_models.random_text_encoder(draw), "cond_stage_model.transformer.text_model."),
+            **collect(random_models.random_vae(draw), "first_stage_model."),
+        }
+        motion = collect(random_models.random_motion_module(draw, True, 0.5))
+        lora = collect(random_models.random_motion_lora(draw, 2, True, 0.5))
+    for name, tensors in {"sd15": checkpoint, "motion": motion, "lora": lora}.items():
+        save_file(tensors, folder / f"{name}.safetensors")
+    demo.draw_photos(folder / "photos", size=64)
+    return folder
+
+
+@pytest.fixture
+def vcd(monkeypatch, capsys, tmp_path):
+    """Runs the command line on narrow checkpoints inside tmp_path: exit code, stdout, stderr."""
+    monkeypatch.setattr(commands, "load_checkpoint", partial(loader.load_checkpoint, config=NARROW))
+    monkeypatch.chdir(tmp_path)
+
+    def run(*arguments):
+        code = cli.main([str(argument) for argument in arguments])
+        out = capsys.readouterr()
+        return code, out.out, out.err
+
+    return run
+
+
+def train_arguments(files, **changes):
+    options = {"--name": "ava", "--noun": "woman", "--checkpoint": files / "sd15.safetensors", "--out": "embeddings"}
+    options |= {"--steps": 2, "--batch-size": 2, "--size": 64} | changes
+    return ["train", files / "photos", *(word for pair in options.items() for word in pair)]
+
+
+def t2v_arguments(files, prompt="a photo of embedding:ava woman on a beach", **changes):
+    options = {"--checkpoint": files / "sd15.safetensors", "--motion-module": files / "motion.safetensors"}
+    options |= {"--frames": 3, "--size": 64, "--steps": 2} | changes
+    return ["t2v", prompt, "clip.mp4", *(word for pair in options.items() for word in pair)]
+
+
+def video(path):
+    with av.open(str(path)) as container:
+        stream = container.streams.video[0]
+        return len([*container.decode(stream)]), stream.width, stream.height, float(stream.average_rate)
+
+
+def test_photos_become_a_token_and_the_token_a_clip(vcd, files, tmp_path):
+    code, out, err = vcd(*train_arguments(files))
+    assert code == 0, err
+    assert "embedding:ava woman" in out
+    token = load_id_token(tmp_path / "embeddings/ava.safetensors")
+    assert (token.vectors.shape, token.noun, token.steps, token.base) == ((4, 32), "woman", 2, "sd15")
+    assert "learning the woman" in err
+
+    code, out, err = vcd(*t2v_arguments(files, **{"--motion-lora": f"{files / 'lora.safetensors'}:0.6", "--fps": 12}))
+    assert code == 0, err
+    assert "clip.mp4: 3 frames" in out
+    assert video(tmp_path / "clip.mp4") == (3, 64, 64, 12.0)
+    assert "sampling" in err
+    assert "decoding" in err
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["clip.mp4", "embeddings"]
+
+
+def test_a_motion_lora_acts_with_its_strength(files):
+    plain = commands._load_motion(files / "motion.safetensors", [], "cpu")
+    changed = commands._load_motion(files / "motion.safetensors", [(files / "lora.safetensors", 0.6)], "cpu")
+    name = "down_blocks.0.motion_modules.1.temporal_transformer.transformer_blocks.0.attention_blocks.1"
+    lora = load_file(files / "lora.safetensors")
+    up, down = (lora[f"{name}.processor.to_q_lora.{half}.weight"].float() for half in ("up", "down"))
+    weights = [module.state_dict()[f"{name}.to_q.weight"] for module in (plain, changed)]
+    torch.testing.assert_close(weights[1], weights[0] + 0.6 * up @ down)
+    assert isinstance(plain, MotionModule)
+
+
+def test_the_same_seed_gives_the_same_token_and_an_existing_one_is_kept(vcd, files, tmp_path):
+    path = tmp_path / "embeddings/ava.safetensors"
+    assert vcd(*train_arguments(files))[0] == 0
+    first = load_file(path)["clip_l"]
+    code, _, err = vcd(*train_arguments(files, **{"--seed": 1}))
+    assert code == 2
+    assert "exists already: choose another name or add --overwrite" in err
+    assert vcd(*train_arguments(files), "--overwrite")[0] == 0
+    assert torch.equal(load_file(path)["clip_l"], first)
+    assert vcd(*train_arguments(files, **{"--seed": 1}), "--overwrite")[0] == 0
+    assert not torch.equal(load_file(path)["clip_l"], first)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "complaint"),
+    [
+        (lambda f: train_arguments(f, **{"--name": "../ava"}), "token name '../ava' cannot be used"),
+        (lambda f: train_arguments(f, **{"--noun": " "}), "noun is empty"),
+        (lambda f: train_arguments(f, **{"--checkpoint": "no.safetensors"}), "no file no.safetensors"),
+        (lambda f: train_arguments(f, **{"--checkpoint": f / "motion.safetensors"}), "looks like a motion module"),
+        (lambda f: ["train", "nowhere", *train_arguments(f)[2:]], "no folder nowhere"),
+        (lambda f: t2v_arguments(f), "no folder embeddings to take embedding:ava from"),
+        (lambda f: t2v_arguments(f, "a cat", **{"--motion-module": f / "sd15.safetensors"}), "not a motion module"),
+        (lambda f: t2v_arguments(f, "a cat", **{"--motion-lora": f / "motion.safetensors"}), "not a motion LoRA"),
+        (lambda f: t2v_arguments(f, "a cat", **{"--frames": 40}), "40 frames"),
+        (lambda f: t2v_arguments(f, "cat " * 80), "shorten it"),
+        (lambda f: ["t2v", "a cat", "clip.gif", "--checkpoint", "x"], "must end in .mp4"),
+        (lambda f: ["t2v", "a cat", "a.mp4", "--checkpoint", "x", "--motion-lora", "y"], "add --motion-module"),
+        (lambda f: ["demo", "--photos", "nowhere"], "no folder nowhere"),
+    ],
+)
+def test_what_the_user_can_put_right_is_one_line_and_exit_code_2(vcd, files, tmp_path, arguments, complaint):
+    code, _, err = vcd(*arguments(files))
+    assert code == 2
+    last = err.strip().splitlines()[-1]
+    assert last.startswith("vcd: ")
+    assert complaint in last
+    assert "Traceback" not in err
+    assert not [path for path in tmp_path.rglob("*") if path.is_file()]
+
+
+@pytest.mark.parametrize(
+    "option",
+    [("--steps", "0"), ("--size", "100"), ("--seed", "-1"), ("--learning-rate", "nan"), ("--batch-size", "x")],
+)
+def test_bad_numbers_are_refused_before_anything_is_loaded(files, capsys, option):
+    with pytest.raises(SystemExit) as caught:
+        cli.main([str(word) for word in train_arguments(files, **dict([option]))])
+    assert caught.value.code == 2
+    assert f"argument {option[0]}: must be" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("gamma", ["1.5", "-0.1", "nan", "much"])
+def test_gamma_lies_between_0_and_1(files, capsys, gamma):
+    with pytest.raises(SystemExit):
+        cli.main([str(word) for word in t2v_arguments(files, **{"--gamma": gamma})])
+    assert "argument --gamma: must be a number from 0 to 1" in capsys.readouterr().err
+
+
+def test_a_missing_motion_module_is_said(vcd, files):
+    arguments = t2v_arguments(files, "a cat")
+    place = arguments.index("--motion-module")
+    code, out, err = vcd(*arguments[:place], *arguments[place + 2 :])
+    assert code == 0, err
+    assert "no motion module" in out
+
+
+def test_training_that_diverges_keeps_the_last_good_vectors(vcd, files, tmp_path, monkeypatch):
+    real = pipeline.train_id_token
+
+    def diverging(*arguments):
+        good = next(real(*arguments))
+        yield good
+        raise TrainingDiverged(2, 1e-3, good)
+
+    monkeypatch.setattr(pipeline, "train_id_token", diverging)
+    code, _, err = vcd(*train_arguments(files))
+    assert code == 2
+    assert "Lower the learning rate" in err
+    assert "The vectors of step 1 were kept in embeddings/ava.safetensors" in err
+    assert load_id_token(tmp_path / "embeddings/ava.safetensors").steps == 1
+
+
+@pytest.mark.parametrize("place", ["train_id_token", "karras_sigmas"])
+def test_ctrl_c_leaves_nothing_behind(vcd, files, tmp_path, monkeypatch, place):
+    def interrupt(*_):
+        raise KeyboardInterrupt
+
+    if place == "train_id_token":
+        monkeypatch.setattr(pipeline, "train_id_token", interrupt)
+        code, _, err = vcd(*train_arguments(files))
+    else:
+        monkeypatch.setitem(pipeline.SCHEDULERS, "karras", interrupt)
+        code, _, err = vcd(*t2v_arguments(files, "a cat"))
+    assert code == 130
+    assert "Traceback" not in err
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_missing_package_names_the_extra_and_any_other_is_a_bug():
+    named = pytest.raises(cli.MissingPackage, match=r"package diffusers .*pip install 'comfyui-vcd\[standalone\]'")
+    with named, cli.explained_imports():
+        raise ModuleNotFoundError("no", name="diffusers.loaders")
+    with pytest.raises(ModuleNotFoundError, match="ours"), cli.explained_imports():
+        raise ModuleNotFoundError("ours", name="vcd_core.absent")
+
+
+def test_a_missing_package_is_one_line_for_the_user(vcd, files, monkeypatch):
+    monkeypatch.setitem(sys.modules, "PIL", None)
+    code, _, err = vcd(*train_arguments(files))
+    assert (code, err.count("\n")) == (2, 1)
+    assert "comfyui-vcd[standalone]" in err
+
+
+def test_help_is_there_at_once():
+    script = (
+        "import runpy, sys\n"
+        "sys.argv = ['vcd', '--help']\n"
+        "try:\n    runpy.run_module('vcd_core', run_name='__main__')\n"
+        "except SystemExit as end:\n    assert end.code == 0\n"
+        "print({'torch', 'numpy', 'diffusers', 'transformers', 'av', 'tqdm'} & set(sys.modules))"
+    )
+    run = subprocess.run([sys.executable, "-c", script], cwd=ROOT, capture_output=True, text=True, timeout=60)
+    assert run.returncode == 0, run.stderr
+    assert "train" in run.stdout
+    assert "t2v" in run.stdout
+    assert run.stdout.splitlines()[-1] == "set()"
+
+
+def test_defaults_are_those_of_the_library():
+    train = cli.build_parser().parse_args(["train", "p", "--name", "a", "--noun", "b", "--checkpoint", "c"])
+    options = TrainingOptions()
+    assert (train.steps, train.batch_size, train.learning_rate, train.seed) == (
+        options.steps,
+        options.batch_size,
+        options.learning_rate,
+        options.seed,
+    )
+    t2v = cli.build_parser().parse_args(["t2v", "p", "c.mp4", "--checkpoint", "c"])
+    for name, default in vars(ClipOptions()).items():
+        assert getattr(t2v, name) == default, name
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("zoom.ckpt", ("zoom.ckpt", 1.0)),
+        ("zoom.ckpt:0.6", ("zoom.ckpt", 0.6)),
+        ("zoom.ckpt:-1", ("zoom.ckpt", -1.0)),
+        ("C:/loras/zoom.ckpt", ("C:/loras/zoom.ckpt", 1.0)),
+        ("C:/loras/zoom.ckpt:0.6", ("C:/loras/zoom.ckpt", 0.6)),
+    ],
+)
+def test_a_motion_lora_is_a_file_and_perhaps_a_strength(text, expected):
+    file, strength = cli._file_and_strength(text)
+    assert (str(file), strength) == expected
+
+
+# --- the demo -------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def short_demo(monkeypatch):
+    monkeypatch.setattr(demo, "SIZE", 64)
+    monkeypatch.setattr(demo, "TRAINING", replace(demo.TRAINING, steps=2))
+    monkeypatch.setattr(demo, "CLIP", replace(demo.CLIP, size=64, frames=4, steps=2))
+
+
+def test_the_demo_runs_the_chain_and_says_that_its_weights_are_random(vcd, tmp_path, short_demo):
+    from PIL import Image
+
+    code, out, err = vcd("demo")
+    assert code == 0, err
+    assert "RANDOM WEIGHTS" in out
+    assert "contact_sheet.png" in out.splitlines()[-1]
+    made = tmp_path / "out/demo"
+    assert sorted(str(path.relative_to(made)) for path in made.rglob("*") if path.is_file()) == [
+        "ava.safetensors",
+        "clip.mp4",
+        "contact_sheet.png",
+        "loss.png",
+        "photos/1.png",
+        "photos/2.png",
+        "photos/3.png",
+        "summary.json",
+    ]
+    assert video(made / "clip.mp4") == (4, 64, 64, 8.0)
+    summary = json.loads((made / "summary.json").read_text(encoding="utf-8"))
+    assert summary["weights"] == "random"
+    assert "noise" in summary["notice"]
+    assert all(Path(path).is_file() for path in [*summary["photos"], *summary["files"].values()])
+    assert Image.open(made / "loss.png").size[0] > 300
+
+    # Photos of one's own, into the same folder again.
+    assert vcd("demo", "--photos", made / "photos")[0] == 0
+
+
+def test_drawn_photos_show_one_face_with_its_mask(tmp_path):
+    demo.draw_photos(tmp_path, size=96)
+    photos = load_photos(tmp_path)
+    assert [photo.name for photo in photos] == ["1.png", "2.png", "3.png"]
+    for photo in photos:
+        assert photo.image.shape == (96, 96, 3)
+        assert 0.15 < photo.mask.mean() < 0.8
+        assert photo.mask[:4].max() == 0
+    assert not torch.equal(photos[0].image, photos[1].image)

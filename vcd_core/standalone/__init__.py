@@ -1,0 +1,13 @@
+"""The core without ComfyUI: Stable Diffusion 1.5 from diffusers' and transformers' parts, and the command line.
+
+Nothing is imported here, so that `vcd --help` is there at once. Where things are:
+
+    config        ModelConfig: the sizes of a model; SD15 and DEMO
+    checkpoint    load_checkpoint: one file -> StableDiffusion
+    random_model  random_model, random_motion_module: the chain without any weights
+    model         StableDiffusion: the ports encode, decode, denoiser, and those that training needs
+    prompts       parse_prompt: resolves embedding:NAME from a folder
+    motion        inserted_motion: a motion module inside a diffusers UNet
+    pipeline      train_token and make_clip, with progress bars
+    cli           the command line; commands and demo do its work
+"""

@@ -1,0 +1,177 @@
+"""The command line: `vcd`, or `python -m vcd_core`.
+
+Exit codes: 0 done, 2 something the user can put right (one line on stderr), 130 stopped with Ctrl-C.
+"""
+
+import argparse
+import sys
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+OK, USER_ERROR, STOPPED = 0, 2, 130
+
+# Top-level modules that `pip install 'comfyui-vcd[standalone]'` brings.
+STANDALONE_MODULES = {"accelerate", "av", "diffusers", "matplotlib", "PIL", "tqdm", "transformers"}
+SAMPLERS = ("dpmpp_2m", "ddim", "euler", "euler_ancestral")
+SCHEDULERS = ("karras", "normal")
+
+
+class MissingPackage(Exception):
+    """An optional package is not installed."""
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    arguments = build_parser().parse_args(argv)
+    try:
+        with explained_imports():
+            run(arguments)
+    except KeyboardInterrupt:
+        sys.stderr.write("\nstopped: nothing was left half-written\n")
+        return STOPPED
+    except (ValueError, OSError, MissingPackage) as error:
+        sys.stderr.write(f"vcd: {' '.join(str(error).split())}\n")
+        return USER_ERROR
+    return OK
+
+
+def run(arguments: argparse.Namespace) -> None:
+    if arguments.command == "demo":
+        from .demo import demo
+
+        demo(arguments)
+    else:
+        from . import commands
+
+        {"train": commands.train, "t2v": commands.t2v}[arguments.command](arguments)
+
+
+@contextmanager
+def explained_imports() -> Iterator[None]:
+    """Turns the absence of an optional package into what to install; any other missing module is a bug and stays one.
+
+    Raises:
+        MissingPackage: one of STANDALONE_MODULES is not there.
+    """
+    try:
+        yield
+    except ModuleNotFoundError as error:
+        package = (error.name or "").partition(".")[0]
+        if package not in STANDALONE_MODULES:
+            raise
+        raise MissingPackage(
+            f"the package {package} is not installed: pip install 'comfyui-vcd[standalone]'"
+        ) from error
+
+
+def build_parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="vcd",
+        description="Videos of one particular person, animal or thing from 5-10 photos (Video Custom Diffusion).",
+    )
+    commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
+    _add_train(commands)
+    _add_t2v(commands)
+    _add_demo(commands)
+    return parser
+
+
+def _command(commands, name: str, summary: str) -> argparse.ArgumentParser:
+    return commands.add_parser(
+        name, help=summary, description=summary, formatter_class=argparse.ArgumentDefaultsHelpFormatter
+    )
+
+
+def _add_train(commands) -> None:
+    train = _command(commands, "train", "Learn an ID token from a folder of photos.")
+    train.add_argument("photos", type=Path, help="folder of 5-10 photos; a cut-out's transparency is its mask")
+    train.add_argument("--name", required=True, help="name in prompts (embedding:NAME) and of the file")
+    train.add_argument("--noun", required=True, help="what the subject is: woman, man, cat, teapot")
+    train.add_argument("--checkpoint", type=Path, required=True, help="a Stable Diffusion 1.5 checkpoint, one file")
+    train.add_argument("--out", type=Path, default=Path("embeddings"), help="folder for the token")
+    train.add_argument("--steps", type=_positive, default=200, help="training steps; 200 is the paper's")
+    train.add_argument("--batch-size", type=_positive, default=4, help="photos a step")
+    train.add_argument("--learning-rate", type=_positive_float, default=1e-3, help="lower it if training diverges")
+    train.add_argument("--tokens", type=_positive, default=4, help="vectors that stand for the subject")
+    train.add_argument("--size", type=_picture_size, default=512, help="photos are cropped and resized to this square")
+    train.add_argument("--seed", type=_seed, default=0, help="the same seed and photos give the same token")
+    train.add_argument("--overwrite", action="store_true", help="replace a token of this name")
+
+
+def _add_t2v(commands) -> None:
+    t2v = _command(commands, "t2v", "Make a clip from a prompt.")
+    t2v.add_argument("prompt", help='such as "a photo of embedding:ava woman on a beach"')
+    t2v.add_argument("output", type=Path, help="the .mp4 to write; one that is there is replaced")
+    t2v.add_argument("--checkpoint", type=Path, required=True, help="a Stable Diffusion 1.5 checkpoint, one file")
+    t2v.add_argument("--motion-module", type=Path, help="AnimateDiff v2 or v3; without it frames do not see each other")
+    t2v.add_argument(
+        "--motion-lora",
+        type=_file_and_strength,
+        action="append",
+        default=[],
+        metavar="FILE[:STRENGTH]",
+        help="changes how the camera moves; can be given several times",
+    )
+    t2v.add_argument("--embeddings", type=Path, default=Path("embeddings"), help="folder of the ID tokens")
+    t2v.add_argument("--negative", default="", help="what the clip shall not show")
+    t2v.add_argument("--frames", type=_positive, default=16, help="length of the clip")
+    t2v.add_argument("--size", type=_picture_size, default=512, help="height and width in pixels")
+    t2v.add_argument("--steps", type=_positive, default=20, help="sampling steps")
+    t2v.add_argument("--cfg", type=float, default=8.0, help="how strongly the prompt acts; 1 is fastest")
+    t2v.add_argument("--sampler", choices=SAMPLERS, default="dpmpp_2m", help="how the noise is taken away")
+    t2v.add_argument("--scheduler", choices=SCHEDULERS, default="karras", help="in what steps")
+    t2v.add_argument("--gamma", type=_fraction, default=0.1, help="likeness of neighbouring frames' noise, 0 to 1")
+    t2v.add_argument("--seed", type=_seed, default=0, help="the same seed gives the same clip")
+    t2v.add_argument("--fps", type=_positive_float, default=8.0, help="frames a second")
+
+
+def _add_demo(commands) -> None:
+    demo = _command(commands, "demo", "Show the whole chain, photos to clip, on a small model of random weights.")
+    demo.add_argument("--out", type=Path, default=Path("out/demo"), help="folder for what the demo makes")
+    demo.add_argument("--photos", type=Path, default=argparse.SUPPRESS, help="your photos in place of drawn ones")
+
+
+def _positive(text: str) -> int:
+    if not text.isdecimal() or int(text) == 0:
+        raise argparse.ArgumentTypeError(f"must be a whole number, 1 or more, not {text!r}")
+    return int(text)
+
+
+def _positive_float(text: str) -> float:
+    try:
+        value = float(text)
+    except ValueError:
+        value = 0.0
+    if not 0 < value < float("inf"):
+        raise argparse.ArgumentTypeError(f"must be a number above 0, not {text!r}")
+    return value
+
+
+def _fraction(text: str) -> float:
+    try:
+        value = float(text)
+    except ValueError:
+        value = -1.0
+    if not 0 <= value <= 1:
+        raise argparse.ArgumentTypeError(f"must be a number from 0 to 1, not {text!r}")
+    return value
+
+
+def _seed(text: str) -> int:
+    if not text.isdecimal() or int(text) >= 2**64:
+        raise argparse.ArgumentTypeError(f"must be a whole number from 0 to 2^64 - 1, not {text!r}")
+    return int(text)
+
+
+def _picture_size(text: str) -> int:
+    if not text.isdecimal() or int(text) < 64 or int(text) % 8:
+        raise argparse.ArgumentTypeError(f"must be a multiple of 8, 64 or more, not {text!r}")
+    return int(text)
+
+
+def _file_and_strength(text: str) -> tuple[Path, float]:
+    file, _, strength = text.rpartition(":")
+    try:
+        return Path(file), float(strength)
+    except ValueError:
+        return Path(text), 1.0

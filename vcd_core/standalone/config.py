@@ -1,0 +1,78 @@
+"""Models of the Stable Diffusion 1.5 family by their sizes, and what diffusers and transformers call those."""
+
+from dataclasses import dataclass
+
+VOCABULARY = 49408
+START, END = 49406, 49407
+PROMPT_LENGTH = 77
+
+
+@dataclass(frozen=True)
+class ModelConfig:
+    """The sizes that differ within the family.
+
+    Attributes:
+        channels: of each UNet level, outermost first; every level but the last has attention.
+        text_width, text_layers, text_heads: of the text encoder.
+        vae_channels: of each VAE level, outermost first; each but the last halves the picture.
+        heads: of every attention of the UNet.
+        scaling_factor: latents are the VAE's times this.
+    """
+
+    channels: tuple[int, ...]
+    text_width: int
+    text_layers: int
+    text_heads: int
+    vae_channels: tuple[int, ...]
+    heads: int = 8
+    scaling_factor: float = 0.18215
+
+    def unet(self) -> dict:
+        """Arguments of diffusers' UNet2DConditionModel."""
+        with_attention = len(self.channels) - 1
+        return {
+            "sample_size": 64,
+            "in_channels": 4,
+            "out_channels": 4,
+            "layers_per_block": 2,
+            "block_out_channels": self.channels,
+            "down_block_types": ("CrossAttnDownBlock2D",) * with_attention + ("DownBlock2D",),
+            "up_block_types": ("UpBlock2D",) + ("CrossAttnUpBlock2D",) * with_attention,
+            "cross_attention_dim": self.text_width,
+            "attention_head_dim": self.heads,  # diffusers' name for the number of heads
+        }
+
+    def vae(self) -> dict:
+        """Arguments of diffusers' AutoencoderKL."""
+        levels = len(self.vae_channels)
+        return {
+            "in_channels": 3,
+            "out_channels": 3,
+            "latent_channels": 4,
+            "layers_per_block": 2,
+            "block_out_channels": self.vae_channels,
+            "down_block_types": ("DownEncoderBlock2D",) * levels,
+            "up_block_types": ("UpDecoderBlock2D",) * levels,
+            "scaling_factor": self.scaling_factor,
+        }
+
+    def text_encoder(self) -> dict:
+        """Arguments of transformers' CLIPTextConfig."""
+        return {
+            "vocab_size": VOCABULARY,
+            "hidden_size": self.text_width,
+            "intermediate_size": 4 * self.text_width,
+            "num_hidden_layers": self.text_layers,
+            "num_attention_heads": self.text_heads,
+            "max_position_embeddings": PROMPT_LENGTH,
+            "hidden_act": "quick_gelu",
+            "layer_norm_eps": 1e-5,
+            "projection_dim": self.text_width,
+            "bos_token_id": START,
+            "eos_token_id": END,
+            "pad_token_id": END,
+        }
+
+
+SD15 = ModelConfig((320, 640, 1280, 1280), 768, 12, 12, (128, 256, 512, 512))
+DEMO = ModelConfig((64, 128, 192), 128, 2, 4, (32, 32, 64, 64))

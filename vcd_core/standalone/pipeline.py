@@ -1,0 +1,137 @@
+"""The two things people do: train a token, make a clip. Both show how far they are."""
+
+from collections.abc import Sequence
+from contextlib import nullcontext
+from dataclasses import dataclass, replace
+
+import torch
+from torch import Tensor
+
+from ..identity import (
+    PLACEHOLDER,
+    Photo,
+    TrainingOptions,
+    TrainingStep,
+    initial_vectors,
+    train_id_token,
+    training_images,
+)
+from ..motion import MotionModule
+from ..noise import correlate_sampler_noise, correlated_noise
+from ..sampling import (
+    SAMPLERS,
+    DiscreteSchedule,
+    classifier_free_guidance,
+    karras_sigmas,
+    normal_sigmas,
+    start_latents,
+)
+from .model import Prompt, StableDiffusion
+from .motion import inserted_motion
+
+SCHEDULERS = {"karras": karras_sigmas, "normal": normal_sigmas}
+VAE_FACTOR = 8
+
+
+@dataclass(frozen=True)
+class ClipOptions:
+    """How a clip is sampled; the defaults are those of the workflow that the paper's authors released.
+
+    Attributes:
+        frames: of the clip; a motion module knows up to 24 or 32.
+        size: height and width in pixels, a multiple of 8.
+        steps: of the sampler.
+        cfg: scale of the classifier-free guidance; 1 is without.
+        sampler: a name in `vcd_core.sampling.SAMPLERS`.
+        scheduler: a name in `SCHEDULERS`.
+        gamma: correlation of neighbouring frames' noise, in [0, 1].
+        seed: of everything random.
+    """
+
+    frames: int = 16
+    size: int = 512
+    steps: int = 20
+    cfg: float = 8.0
+    sampler: str = "dpmpp_2m"
+    scheduler: str = "karras"
+    gamma: float = 0.1
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        if self.size < 64 or self.size % VAE_FACTOR:
+            raise ValueError(f"the size must be a multiple of {VAE_FACTOR}, 64 or more, got {self.size}")
+        if self.frames < 1 or self.steps < 1:
+            raise ValueError(f"frames and steps must be 1 or more, got {self.frames} and {self.steps}")
+
+
+def train_token(
+    model: StableDiffusion,
+    photos: Sequence[Photo],
+    noun: str,
+    *,
+    token_count: int,
+    size: int,
+    options: TrainingOptions,
+) -> list[TrainingStep]:
+    """Learns the vectors of `IDToken`s from photos; returns every step.
+
+    Raises:
+        ValueError: no photos or no noun.
+        TrainingDiverged: carries the last good step.
+    """
+    from tqdm import tqdm
+
+    start = initial_vectors(model.embed_words(noun), token_count, torch.Generator().manual_seed(options.seed))
+    images, masks = training_images(photos, size)
+    images, masks = torch.cat([images, images.flip(-1)]), torch.cat([masks, masks.flip(-1)])
+    latents = torch.cat([model.encode(image[None]) for image in tqdm(images, "encoding photos", unit="photo")])
+    prompts = [f"photo of a {PLACEHOLDER} {noun}" + (f", {photo.caption}" if photo.caption else "") for photo in photos]
+
+    training = train_id_token(model, model.schedule, latents, masks, prompts, start, options)
+    progress = tqdm(training, f"learning the {noun}", total=options.steps, unit="step")
+    steps = []
+    for step in progress:
+        steps.append(step)
+        progress.set_postfix(loss=f"{step.loss:.4f}")
+    return steps
+
+
+@torch.no_grad()
+def make_clip(
+    model: StableDiffusion, prompt: Prompt, negative: Prompt, options: ClipOptions, motion: MotionModule | None = None
+) -> Tensor:
+    """A clip (F, H, W, 3) in [0, 1], on the CPU.
+
+    With a motion module the noise levels are AnimateDiff's; without one the frames have nothing in common but the
+    prompt and correlated noise.
+
+    Raises:
+        ValueError: a prompt too long, more frames than the motion module knows, or a module for another UNet.
+    """
+    from tqdm import tqdm
+
+    if motion is not None:
+        model = replace(model, schedule=DiscreteSchedule.from_betas("linear"))
+    denoise = classifier_free_guidance(
+        model.denoiser(model.encode_pieces(prompt)), model.denoiser(model.encode_pieces(negative)), options.cfg
+    )
+    generator = torch.Generator().manual_seed(options.seed)
+    side = options.size // VAE_FACTOR
+    noise = correlated_noise((options.frames, 4, side, side), options.gamma, generator).to(model.device)
+
+    def white(_sigma: Tensor, _sigma_next: Tensor) -> Tensor:
+        return torch.randn(noise.shape, generator=generator).to(noise)
+
+    extra = {}
+    if options.sampler == "euler_ancestral":
+        extra["noise_sampler"] = correlate_sampler_noise(white, options.gamma)
+    sigmas = SCHEDULERS[options.scheduler](model.schedule, options.steps).to(model.device)
+    with (
+        inserted_motion(model.unet, motion) if motion is not None else nullcontext(),
+        tqdm(total=options.steps, desc="sampling", unit="step") as progress,
+    ):
+        latents = SAMPLERS[options.sampler](
+            denoise, start_latents(noise, sigmas[0]), sigmas, callback=lambda _step, _x0: progress.update(), **extra
+        )
+    frames = [model.decode(latent[None]) for latent in tqdm(latents, "decoding", unit="frame")]
+    return (torch.cat(frames).movedim(1, -1) * 0.5 + 0.5).cpu()

@@ -1,0 +1,44 @@
+"""Prompts with learned subjects in them."""
+
+import re
+from pathlib import Path
+
+from torch import Tensor
+
+from ..identity import load_id_token
+
+_SUBJECT = re.compile(r"embedding:([\w-]+)(?:\.safetensors)?", re.IGNORECASE)
+_WEIGHT = re.compile(r":\s*[\d.]+\s*\)")
+
+
+def parse_prompt(prompt: str, embeddings: Path | None) -> list[str | Tensor]:
+    """The prompt in pieces, each `embedding:NAME` replaced by the vectors of `embeddings/NAME.safetensors`.
+
+    The notation is ComfyUI's, so the same text works there.
+
+    Raises:
+        ValueError: an unknown name, a file that is no ID token, or ComfyUI's (word:1.2), which is not known here.
+    """
+    if weighted := _WEIGHT.search(prompt):
+        raise ValueError(
+            f"the prompt has a weight, {weighted.group().strip()!r}: only ComfyUI knows (word:1.2), take it out"
+        )
+    pieces: list[str | Tensor] = []
+    end = 0
+    for subject in _SUBJECT.finditer(prompt):
+        pieces += [prompt[end : subject.start()], _vectors(subject[1], embeddings)]
+        end = subject.end()
+    return [*pieces, prompt[end:]]
+
+
+def _vectors(name: str, embeddings: Path | None) -> Tensor:
+    if embeddings is None:
+        raise ValueError(f"the prompt names embedding:{name}: say in which folder the ID tokens are")
+    if not embeddings.is_dir():
+        raise ValueError(f"there is no folder {embeddings} to take embedding:{name} from")
+    names = sorted(path.stem for path in embeddings.glob("*.safetensors"))
+    if name not in names:
+        raise ValueError(
+            f"there is no embedding {name!r} in {embeddings}; it has: {', '.join(names) or 'none, train one first'}"
+        )
+    return load_id_token(embeddings / f"{name}.safetensors").vectors

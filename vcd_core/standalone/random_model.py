@@ -1,0 +1,60 @@
+"""A small model of random weights: the whole chain runs on it in seconds, and its pictures are noise."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import torch
+from torch import nn
+
+from ..motion import MotionConfig, MotionModule
+from ..sampling import DiscreteSchedule
+from .config import DEMO, ModelConfig
+from .model import StableDiffusion
+from .tokenizer import clip_tokenizer
+
+MAX_FRAMES = 32
+
+
+def random_model(seed: int, config: ModelConfig = DEMO) -> StableDiffusion:
+    """A model of these sizes whose VAE keeps the size of what passes it: latents and pictures of ordinary contrast."""
+    from diffusers import AutoencoderKL, UNet2DConditionModel
+    from transformers import CLIPTextConfig, CLIPTextModel
+
+    with _seeded(seed):
+        model = StableDiffusion(
+            unet=UNet2DConditionModel(**config.unet()),
+            vae=AutoencoderKL(**config.vae()),
+            text_encoder=CLIPTextModel(CLIPTextConfig(**config.text_encoder())),
+            tokenizer=clip_tokenizer(),
+            schedule=DiscreteSchedule.from_betas("scaled_linear"),
+            scaling_factor=config.scaling_factor,
+        )
+        for part in (model.unet, model.vae, model.text_encoder):
+            part.eval().requires_grad_(False)
+        _scale_output(model.vae.quant_conv, model.encode, torch.randn(1, 3, 64, 64).clamp(-1, 1), 1.0)
+        _scale_output(model.vae.decoder.conv_out, model.decode, torch.randn(1, 4, 8, 8), 0.5)
+    return model
+
+
+def random_motion_module(seed: int, config: ModelConfig = DEMO) -> MotionModule:
+    """A motion module for `random_model(…, config)`, in evaluation mode."""
+    levels = len(config.channels)
+    with _seeded(seed):
+        motion = MotionConfig(config.channels, (2,) * levels, (3,) * levels, mid_block=True, max_frames=MAX_FRAMES)
+        return MotionModule(motion).eval().requires_grad_(False)
+
+
+@contextmanager
+def _seeded(seed: int) -> Iterator[None]:
+    """Layers draw their first weights from the global generator, which is as before afterwards."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        yield
+
+
+@torch.no_grad()
+def _scale_output(layer: nn.Module, run, example: torch.Tensor, std: float) -> None:
+    """Scales the last layer of `run` until what it makes of the example has this standard deviation about 0."""
+    layer.bias.zero_()
+    layer.weight.mul_(1e-3)  # so small that nothing is clamped
+    layer.weight.mul_(std / run(example).std())

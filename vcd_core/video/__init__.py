@@ -1,0 +1,5 @@
+"""Clips as files."""
+
+from .files import unfinished_file, write_video
+
+__all__ = ["unfinished_file", "write_video"]
