@@ -12,7 +12,7 @@ from comfy.model_patcher import ModelPatcher
 from comfy.patcher_extension import PatcherInjection
 from torch import nn
 
-from ...vcd_core.motion import load_motion_module, read_motion_lora
+from ...vcd_core.motion import check_motion_lora, load_motion_module, read_motion_lora
 from ...vcd_core.sampling import DiscreteSchedule
 
 KEY = "vcd_motion"
@@ -70,7 +70,7 @@ def add_motion_lora(model: ModelPatcher, path: Path, strength: float) -> ModelPa
         )
     (weights,) = modules
     lora = read_motion_lora(path)
-    check_motion_lora(weights.model, lora, path)
+    check_motion_lora(weights.model, lora)
     tensors = {}
     for name, (up, down, alpha) in lora.items():
         tensors[f"{name}.lora_up.weight"] = up

@@ -2,8 +2,8 @@
 
 ComfyUI runs nodes in inference mode, with weights made there, and its text encoder changes tensors in place. So
 training leaves inference mode, makes the weights ordinary tensors (one at a time, in place, no second copy of the
-model), and lets autograd keep what an in-place operation overwrites. The encoder that trains is the very one that
-encodes prompts later.
+model), and keeps copies of what the text encoder overwrites. The encoder that trains is the very one that encodes
+prompts later.
 """
 
 from collections.abc import Iterator
@@ -41,11 +41,7 @@ class ComfyDenoiser:
         comfy.model_management.load_models_gpu(
             [self.model, self.clip.patcher], memory_required=1e20, force_full_load=True
         )
-        with (
-            torch.inference_mode(False),
-            torch.enable_grad(),
-            torch.autograd.graph.allow_mutation_on_saved_tensors(),
-        ):
+        with torch.inference_mode(False), torch.enable_grad():
             _make_weights_ordinary(self.model.model)
             _make_weights_ordinary(self.clip.cond_stage_model)
             yield
@@ -67,7 +63,8 @@ class ComfyDenoiser:
             )
         row = [self.start, *tokens, self.end]
         row += [self.padding] * (self.length - len(row))
-        encoded = self.clip.encode_from_tokens({"l": [[(token, 1.0) for token in row]]})
+        with torch.autograd.graph.saved_tensors_hooks(_keep_activation, lambda kept: kept):
+            encoded = self.clip.encode_from_tokens({"l": [[(token, 1.0) for token in row]]})
         return encoded[0].to(self.model.load_device)
 
     def predict_noise(self, noised: Tensor, timesteps: Tensor, context: Tensor) -> Tensor:
@@ -137,6 +134,14 @@ def _make_weights_ordinary(model: nn.Module) -> None:
         for name, buffer in module.named_buffers(recurse=False):
             if buffer.is_inference():
                 setattr(module, name, buffer.clone())
+
+
+def _keep_activation(tensor: Tensor) -> Tensor:
+    """Saves a copy for the backward pass, because the encoder adds to its activations in place.
+
+    Its weights, which have no batch axis, do not change and are kept as they are.
+    """
+    return tensor.clone() if tensor.ndim > 2 else tensor
 
 
 def _pytorch_attention(_chosen, *args, **kwargs) -> Tensor:

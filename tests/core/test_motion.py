@@ -63,7 +63,7 @@ def clip(rng):
 @pytest.fixture(params=["one chunk", "many chunks"])
 def chunks(request, monkeypatch):
     if request.param == "many chunks":  # 2 positions each: 21 positions make 10 chunks and a smaller one
-        monkeypatch.setattr(transformer, "CHUNK_ELEMENTS_CPU", 0)
+        monkeypatch.setattr(transformer, "CHUNK_BYTES_CPU", 0)
         monkeypatch.setattr(transformer, "CHUNK_TOKENS_AT_LEAST", 2 * CLIPS * FRAMES)
 
 

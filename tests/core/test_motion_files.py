@@ -16,6 +16,7 @@ from vcd_core.motion import (
     read_motion_lora,
     read_motion_state_dict,
 )
+from vcd_core.motion.transformer import sinusoidal_positions
 
 CONFIG = MotionConfig((32, 64), (1, 1), (2, 2), mid_block=True, max_frames=12)
 SLOT = "down_blocks.0.motion_modules.0.temporal_transformer"
@@ -24,10 +25,10 @@ QUERY = f"{SLOT}.transformer_blocks.0.attention_blocks.0.to_q.weight"
 
 @pytest.fixture
 def weights(rng):
-    weights = MotionModule(CONFIG).state_dict()
+    shapes = {key: value.shape for key, value in MotionModule(CONFIG, device="meta").state_dict().items()}
     return {
-        key: value if key.endswith(".pe") else torch.randn(value.shape, generator=rng) / 8
-        for key, value in weights.items()
+        key: sinusoidal_positions(*shape[1:]) if key.endswith(".pe") else torch.randn(shape, generator=rng) / 8
+        for key, shape in shapes.items()
     }
 
 

@@ -43,15 +43,21 @@ def insert(module: MotionModule, unet: UNet2DConditionModel):
 @pytest.mark.parametrize(
     ("channels", "mid_block"),
     [
-        ((32, 64, 64, 64), True),
-        ((32, 64, 64, 64), False),
+        ((32, 64), True),
+        ((32, 64), False),
         pytest.param((320, 640, 1280, 1280), True, marks=slow),
     ],
 )
 @torch.no_grad()
 def test_a_unet_with_our_modules_is_diffusers_motion_unet(channels, mid_block, rng):
     torch.manual_seed(0)
-    unet = UNet2DConditionModel(block_out_channels=channels, cross_attention_dim=64).eval()
+    levels = len(channels)
+    unet = UNet2DConditionModel(
+        block_out_channels=channels,
+        down_block_types=("CrossAttnDownBlock2D",) * (levels - 1) + ("DownBlock2D",),
+        up_block_types=("UpBlock2D",) + ("CrossAttnUpBlock2D",) * (levels - 1),
+        cross_attention_dim=64,
+    ).eval()
     adapter = MotionAdapter(channels, motion_max_seq_length=32, use_motion_mid_block=mid_block)
     oracle = UNetMotionModel.from_unet2d(unet, adapter).eval()
     weights = {animatediff_name(key): value for key, value in adapter.state_dict().items()}
@@ -59,7 +65,7 @@ def test_a_unet_with_our_modules_is_diffusers_motion_unet(channels, mid_block, r
         if isinstance(part, AnimateDiffTransformer3D):
             part.norm.__class__ = PerFrameNorm
 
-    config = MotionConfig(channels, (2, 2, 2, 2), (3, 3, 3, 3), mid_block, max_frames=32)
+    config = MotionConfig(channels, (2,) * levels, (3,) * levels, mid_block, max_frames=32)
     module = MotionModule(config)
     missing, unexpected = module.load_state_dict(weights, strict=False)
     assert all(key.endswith("pos_encoder.pe") for key in missing)

@@ -3,10 +3,13 @@
 from collections.abc import Iterator
 from pathlib import Path
 
+import numpy as np
 import pytest
 import random_models
 from comfyui_hosts import Host, find_hosts, search_places
 from comfyui_server import Server, start_server
+from PIL import Image
+from real_photos import portrait_crops
 
 HOSTS = find_hosts()
 
@@ -62,3 +65,22 @@ def motion_module(server: Server, request: pytest.FixtureRequest) -> str:
 def motion_lora(server: Server) -> str:
     """The name of a motion LoRA of random weights for the v2 module."""
     return server.place("animatediff_motion_lora", random_models.motion_lora(), "motion-lora-random.safetensors")
+
+
+@pytest.fixture(scope="session")
+def photos(server: Server) -> str:
+    """A folder of one real person as phones and cameras leave it: rotated, grey, cut out, 16 bit, of many sizes."""
+    folder = server.input_directory / "people" / "ava"
+    folder.mkdir(parents=True, exist_ok=True)
+    upright, grey, cut_out, deep, _ = portrait_crops(5)
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    upright.rotate(90, expand=True).save(folder / "IMG_2.JPG", exif=exif)
+    grey.convert("L").save(folder / "IMG_10.png")
+    alpha = Image.new("L", cut_out.size)
+    alpha.paste(255, (40, 10, cut_out.width - 40, cut_out.height))
+    cut_out.putalpha(alpha)
+    cut_out.save(folder / "IMG_3.png")
+    Image.fromarray(np.asarray(deep.convert("L")).astype(np.uint16) * 257).save(folder / "IMG_4.png")
+    (folder / "notes.jpg.txt").write_text("not a photo")
+    return "people/ava"

@@ -71,9 +71,10 @@ def correlated_noise(
 
     noise = torch.empty(frames, *frame_shape, dtype=dtype, device=device)
     for frame in noise:
-        white = torch.randn(*frame_shape, generator=generator, device=device)
+        in_place = frame if dtype == torch.float32 else None
+        white = torch.randn(*frame_shape, generator=generator, device=device, out=in_place)
         previous = _step(white, gamma, previous)
-        frame.copy_(white)
+        frame.copy_(previous)
     return noise
 
 

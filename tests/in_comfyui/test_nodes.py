@@ -1,0 +1,206 @@
+"""Nodes called as ComfyUI calls them, where a full-size model would only cost time."""
+
+import math
+
+import comfy.model_patcher
+import comfy.supported_models
+import folder_paths
+import pytest
+import torch
+from vcd_pack.nodes.host import motion as host_motion
+from vcd_pack.nodes.host.motion import add_motion_lora, add_motion_module
+from vcd_pack.nodes.host.training import check_family
+from vcd_pack.nodes.identity import LoadIdentityPhotos, TrainIDToken
+from vcd_pack.vcd_core.identity import Photo, load_id_token
+from vcd_pack.vcd_core.motion import MotionConfig, MotionModule
+
+
+class FakeVAE:
+    """Encodes by averaging 8x8 pixels."""
+
+    def encode(self, images):
+        grey = torch.nn.functional.avg_pool2d(images.movedim(-1, 1), 8)
+        return torch.cat([grey, grey.mean(dim=1, keepdim=True)], dim=1) * 2 - 1
+
+
+def train(narrow, photos, name, **settings):
+    model, clip = narrow
+    options = {"steps": 3, "batch_size": 2, "learning_rate": 1e-3, "token_count": 4, "resolution": 64, "seed": 0}
+    with torch.inference_mode():
+        return TrainIDToken.execute(
+            model, clip, FakeVAE(), photos, name, "woman", **{**options, "overwrite": False, **settings}
+        )
+
+
+def embeddings():
+    from pathlib import Path
+
+    return Path(folder_paths.get_folder_paths("embeddings")[0])
+
+
+PHOTOS = [Photo(str(i), torch.rand(50 + i, 70, 3)) for i in range(3)]
+
+
+def test_training_returns_token_prompt_and_loss(narrow):
+    token, prompt, loss = train(narrow, PHOTOS, "returned").result
+    assert prompt == "embedding:returned woman"
+    assert token.steps == 3
+    assert len(loss["loss"]) == 3
+    assert torch.equal(load_id_token(embeddings() / "returned.safetensors").vectors, token.vectors)
+
+
+def test_fewer_photos_than_the_batch(narrow):
+    token, *_ = train(narrow, PHOTOS[:1], "single", batch_size=8).result
+    assert token.steps == 3
+
+
+def test_an_existing_token_is_not_replaced_unasked(narrow):
+    first, *_ = train(narrow, PHOTOS, "kept").result
+    with pytest.raises(ValueError, match="overwrite"):
+        train(narrow, PHOTOS, "kept", seed=1)
+    assert torch.equal(load_id_token(embeddings() / "kept.safetensors").vectors, first.vectors)
+    second, *_ = train(narrow, PHOTOS, "kept", seed=1, overwrite=True).result
+    assert torch.equal(load_id_token(embeddings() / "kept.safetensors").vectors, second.vectors)
+
+
+def test_divergence_keeps_the_last_good_tokens(narrow):
+    """A learning rate at which the second step overflows."""
+    with pytest.raises(RuntimeError, match=r"diverged.*[Ll]earning rate.*kept in .*wild\.safetensors"):
+        train(narrow, PHOTOS, "wild", steps=20, learning_rate=1e37)
+    kept = load_id_token(embeddings() / "wild.safetensors")
+    assert torch.isfinite(kept.vectors).all()
+    assert 0 < kept.steps < 20
+
+
+def test_divergence_in_the_first_step_writes_nothing(narrow):
+    dark = [Photo("nan", torch.full((64, 64, 3), math.nan))]
+    with pytest.raises(RuntimeError, match="step 1 is not a finite number"):
+        train(narrow, dark, "nothing")
+    assert not list(embeddings().glob("*nothing*"))
+
+
+def test_a_path_in_the_name_is_refused_when_it_comes_through_a_link(narrow):
+    """A linked input is not known when the prompt is validated."""
+    with pytest.raises(ValueError, match="token name"):
+        train(narrow, PHOTOS, "../../escaped")
+
+
+def test_images_join_the_photos_of_a_folder():
+    images = torch.rand(2, 32, 32, 4)
+    masks = torch.ones(1, 32, 32)
+    (photos,) = LoadIdentityPhotos.execute("(none)", images, masks).result
+    assert [photo.image.shape for photo in photos] == [(32, 32, 3)] * 2
+    assert all(torch.equal(photo.mask, masks[0]) for photo in photos)
+    (photos,) = LoadIdentityPhotos.execute("(none)", images, torch.zeros(1, 64, 64)).result
+    assert [photo.mask for photo in photos] == [None, None]
+    with pytest.raises(ValueError, match="Give one mask an image"):
+        LoadIdentityPhotos.execute("(none)", images, torch.ones(1, 16, 16))
+
+
+NARROW = MotionConfig(
+    channels=(32, 64, 96), down_modules=(2, 2, 2), up_modules=(3, 3, 3), mid_block=True, max_frames=16, heads=4
+)
+
+
+@pytest.fixture
+def motion_file(tmp_path):
+    from safetensors.torch import save_file
+
+    torch.manual_seed(0)
+    with torch.inference_mode(False):
+        module = MotionModule(NARROW)
+        path = tmp_path / "narrow.safetensors"
+        save_file({k: v.clone() for k, v in module.state_dict().items()}, path, metadata={"heads": "4"})
+    return path
+
+
+def sdxl(width=32):
+    """A model of another family, as narrow as may be."""
+    config = {
+        "image_size": 32,
+        "in_channels": 4,
+        "out_channels": 4,
+        "model_channels": 32,
+        "num_res_blocks": [2, 2, 2],
+        "channel_mult": (1, 2, 4),
+        "transformer_depth": [0, 0, 2, 2, 2, 2],
+        "transformer_depth_middle": 2,
+        "transformer_depth_output": [0, 0, 0, 2, 2, 2, 2, 2, 2],
+        "use_spatial_transformer": True,
+        "use_linear_in_transformer": True,
+        "context_dim": 64,
+        "adm_in_channels": 2816,
+        "num_classes": "sequential",
+        "use_temporal_attention": False,
+        "dtype": torch.float32,
+    }
+    model = comfy.supported_models.SDXL(config).get_model({}, device=torch.device("cpu"))
+    cpu = torch.device("cpu")
+    return comfy.model_patcher.ModelPatcher(model, load_device=cpu, offload_device=cpu)
+
+
+def test_another_family_of_models_is_refused(narrow, motion_file):
+    with pytest.raises(ValueError, match=r"narrow\.safetensors does not fit .*Stable Diffusion 1\.5"):
+        add_motion_module(sdxl(), motion_file, own_schedule=True)
+    with pytest.raises(ValueError, match=r"one checkpoint of the Stable Diffusion 1\.5 family.*SDXL"):
+        check_family(sdxl(), narrow[1])
+
+
+def test_a_narrow_module_fits_a_narrow_model_and_nothing_global_changes(narrow, motion_file):
+    import comfy.ldm.modules.diffusionmodules.openaimodel as unet_module
+    import comfy.sample
+    import comfy.samplers
+
+    watched = [torch.nn, torch.nn.functional, torch.nn.GroupNorm, unet_module, unet_module.UNetModel]
+    watched += [comfy.sample, comfy.samplers, comfy.model_patcher.ModelPatcher]
+    before = [dict(vars(thing)) for thing in watched]
+    model, _ = narrow
+    unet = model.model.diffusion_model
+    x, timesteps, context = torch.randn(6, 4, 8, 8), torch.full((6,), 500.0), torch.randn(6, 77, 32)
+    options = {"cond_or_uncond": [0]}
+    weights = [id(parameter) for parameter in model.model.parameters()]
+
+    def run(patcher):
+        patcher.inject_model()
+        options["patches"] = patcher.model_options["transformer_options"].get("patches", {})
+        try:
+            return unet(x, timesteps, context=context, transformer_options=options)
+        finally:
+            patcher.eject_model()
+
+    with torch.inference_mode():
+        plain = run(model)
+        moving = add_motion_module(model, motion_file, own_schedule=True)
+        moved = run(moving)
+        assert torch.equal(run(moving.clone()), moved)
+        assert torch.equal(run(model), plain)
+    assert not torch.allclose(moved, plain, atol=1e-3)
+    assert [dict(vars(thing)) for thing in watched] == before
+    moving.inject_model()
+    assert [id(parameter) for parameter in model.model.parameters()] == weights
+    moving.inject_model()
+    moving.eject_model()
+    assert not any(isinstance(layer, host_motion.Motion) for layer in unet.modules())
+
+
+def test_the_schedule_is_the_module_s_own_unless_told_otherwise(narrow, motion_file):
+    model, _ = narrow
+    own = model.get_model_object("model_sampling").sigma_max.item()
+    animatediff = add_motion_module(model, motion_file, own_schedule=True).get_model_object("model_sampling")
+    assert animatediff.sigma_max.item() == pytest.approx(25.1, abs=0.05)
+    assert own == pytest.approx(14.61, abs=0.01)
+    kept = add_motion_module(model, motion_file, own_schedule=False)
+    assert kept.get_model_object("model_sampling").sigma_max.item() == own
+
+
+def test_a_lora_for_another_module_is_refused(narrow, motion_file, tmp_path):
+    from safetensors.torch import save_file
+
+    key = "down_blocks.3.motion_modules.0.temporal_transformer.transformer_blocks.0.attention_blocks.0.processor"
+    save_file(
+        {f"{key}.to_q_lora.down.weight": torch.ones(4, 1280), f"{key}.to_q_lora.up.weight": torch.ones(1280, 4)},
+        tmp_path / "lora.safetensors",
+    )
+    moving = add_motion_module(narrow[0], motion_file, own_schedule=True)
+    with pytest.raises(ValueError, match="the motion module|this motion module"):
+        add_motion_lora(moving, tmp_path / "lora.safetensors", 1.0)

@@ -1,0 +1,114 @@
+"""The training port over ComfyUI's own text encoder and UNet."""
+
+import comfy.model_management
+import pytest
+import torch
+from torch.testing import assert_close
+from vcd_pack.nodes.host.training import ComfyDenoiser, check_family
+from vcd_pack.vcd_core.identity import PLACEHOLDER, TrainingOptions, initial_vectors, masked_loss, train_id_token
+from vcd_pack.vcd_core.sampling import DiscreteSchedule
+
+PROMPT = f"photo of a {PLACEHOLDER} woman, on a beach"
+
+
+@pytest.fixture
+def port(narrow):
+    return ComfyDenoiser(*narrow)
+
+
+@torch.inference_mode()
+def test_a_trained_prompt_is_encoded_as_comfyui_encodes_the_saved_embedding(tmp_path):
+    import narrow_model
+    from vcd_pack.vcd_core.identity import IDToken, save_id_token
+
+    clip = narrow_model.clip(str(tmp_path))
+    vectors = torch.randn(3, narrow_model.WIDTH)
+    save_id_token(IDToken("ava", vectors, "woman", 1), tmp_path)
+    tokens = clip.tokenize("photo of a embedding:ava woman, on a beach")
+    expected = clip.encode_from_tokens(tokens)[0]
+    port = ComfyDenoiser(narrow_model.model(), clip)
+    assert_close(port.encode_prompt(PROMPT, vectors), expected, rtol=0, atol=1e-6)
+    plain = clip.encode_from_tokens(clip.tokenize("photo of a woman, on a beach"))[0]
+    assert not torch.allclose(plain, expected, atol=1e-3)
+
+
+@torch.inference_mode()
+def test_gradients_reach_the_vectors_through_both_models(port):
+    """Against finite differences of the same loss."""
+    with port.gradients():
+        generator = torch.Generator().manual_seed(0)
+        noised, target = torch.randn(2, 2, 4, 8, 8, generator=generator)
+        vectors = torch.randn(2, 32, generator=generator).requires_grad_()
+
+        def loss(vectors):
+            context = port.encode_prompt(PROMPT, vectors).expand(2, -1, -1)
+            timesteps = torch.tensor([100, 700])
+            return masked_loss(port.predict_noise(noised, timesteps, context), target, torch.ones(2, 1, 8, 8))
+
+        (gradient,) = torch.autograd.grad(loss(vectors), vectors)
+        direction = gradient / gradient.norm()
+        with torch.no_grad():
+            step = 0.05
+            change = loss(vectors + step * direction) - loss(vectors - step * direction)
+    assert change.item() / (2 * step) == pytest.approx(gradient.norm().item(), rel=0.05)
+
+
+@torch.inference_mode()
+def test_training_lowers_the_masked_loss_of_noise_it_did_not_see(port):
+    with port.gradients():
+        generator = torch.Generator().manual_seed(1)
+        latents = torch.randn(1, 4, 8, 8, generator=generator).repeat(4, 1, 1, 1)
+        masks = torch.zeros(4, 1, 64, 64)
+        masks[..., 16:48, 16:48] = 1
+        schedule = DiscreteSchedule.from_betas("scaled_linear")
+        start = initial_vectors(port.embed_words("woman"), 4, generator)
+
+        probe_noise = torch.randn(16, 4, 8, 8, generator=generator)
+        timesteps = torch.arange(20, 1000, 62)[:16]
+        alpha = 1 / (1 + schedule.sigmas[timesteps].view(-1, 1, 1, 1) ** 2)
+        noised = alpha.sqrt() * latents[:1] + (1 - alpha).sqrt() * probe_noise
+        mask = torch.nn.functional.avg_pool2d(masks[:1], 8).expand(16, -1, -1, -1)
+
+        @torch.no_grad()
+        def probe(vectors):
+            context = port.encode_prompt(PROMPT, vectors).expand(16, -1, -1)
+            return masked_loss(port.predict_noise(noised, timesteps, context), probe_noise, mask).item()
+
+        options = TrainingOptions(steps=60, batch_size=8, learning_rate=0.2)
+        *_, last = train_id_token(port, schedule, latents, masks, [PROMPT, PROMPT], start, options)
+        before, after = probe(start), probe(last.vectors)
+    assert after < 0.95 * before, (before, after)
+
+
+@torch.inference_mode()
+def test_the_models_are_left_as_they_were(narrow):
+    model, clip = narrow
+    before = [p.clone() for p in [*model.model.parameters(), *clip.cond_stage_model.parameters()]]
+    port = ComfyDenoiser(model, clip)
+    with port.gradients():
+        loss = port.encode_prompt(PROMPT, torch.randn(4, 32).requires_grad_()).sum()
+        loss.backward()
+    after = [*model.model.parameters(), *clip.cond_stage_model.parameters()]
+    assert all(torch.equal(a, b) for a, b in zip(before, after, strict=True))
+    assert all(p.grad is None and not p.requires_grad for p in after)
+
+
+@torch.inference_mode()
+def test_a_caption_too_long_for_the_encoder_is_refused(port):
+    with pytest.raises(ValueError, match="shorten it"):
+        port.encode_prompt(PROMPT + " word" * 80, torch.randn(4, 32))
+
+
+@torch.inference_mode()
+def test_an_empty_noun_is_refused(port):
+    with pytest.raises(ValueError, match="noun is empty"):
+        port.embed_words("  ")
+
+
+@torch.inference_mode()
+def test_another_family_is_refused(narrow):
+    model, clip = narrow
+    other = model.clone()
+    other.model.model_type = comfy.model_base.ModelType.V_PREDICTION
+    with pytest.raises(ValueError, match=r"Stable Diffusion 1\.5"):
+        check_family(other, clip)
