@@ -85,7 +85,7 @@ def read_motion_state_dict(path: str | Path) -> tuple[dict[str, Tensor], MotionC
         raise ValueError(f"{path.name} is not a motion module; it looks like {_looks_like(tensors)}")
 
     tensors = {animatediff_name(key): value for key, value in tensors.items() if not _is_base_unet(key)}
-    _split_shared_positions(tensors)
+    split_shared_positions(tensors)
     conv_in = tensors.pop("conv_in.weight", None)
     if conv_in is not None and conv_in.shape[1] != 4:
         raise ValueError(
@@ -176,8 +176,8 @@ def animatediff_name(key: str) -> str:
     return f"{block}{slot}{index}.temporal_transformer.{rest}"
 
 
-def _split_shared_positions(tensors: dict[str, Tensor]) -> None:
-    # diffusers keeps one table a block, AnimateDiff one for each of the block's two attentions.
+def split_shared_positions(tensors: dict[str, Tensor]) -> None:
+    """Replaces diffusers' one table of positions a block by AnimateDiff's two, one for each attention."""
     for key in [key for key in tensors if key.endswith(".pos_embed.pe")]:
         table = tensors.pop(key)
         for attention in range(2):

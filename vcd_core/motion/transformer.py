@@ -9,11 +9,11 @@ from einops import rearrange
 from torch import Tensor, nn
 
 NORM_GROUPS = 32
-# Elements of the widest intermediate, (tokens, 8 C), that one chunk may hold. On a CPU a chunk should stay
-# near the caches, and below the size at which the allocator fetches fresh pages every time; elsewhere it
-# only bounds memory, and fewer chunks mean fewer launches and weight transfers.
-CHUNK_ELEMENTS_CPU = 2**22
-CHUNK_ELEMENTS = 2**26
+# Bytes of the widest intermediate, (tokens, 8 C), that one chunk may hold. On a CPU a chunk should stay near
+# the caches, and below the size at which the allocator fetches fresh pages every time; elsewhere it only
+# bounds memory, and fewer chunks mean fewer launches and weight transfers.
+CHUNK_BYTES_CPU = 2**24
+CHUNK_BYTES = 2**28
 # Autocast converts the weights once a chunk, which only many tokens pay for.
 CHUNK_TOKENS_AT_LEAST = 512
 CHUNK_TOKENS_AT_LEAST_UNDER_AUTOCAST = 2048
@@ -173,7 +173,7 @@ def _positions_per_chunk(tokens: Tensor) -> int:
     """How many positions of (B, L, F, C) to attend to at once."""
     clips, _, frames, channels = tokens.shape
     device = tokens.device.type
-    elements = CHUNK_ELEMENTS_CPU if device == "cpu" else CHUNK_ELEMENTS
+    at_most = (CHUNK_BYTES_CPU if device == "cpu" else CHUNK_BYTES) // (8 * channels * tokens.element_size())
     autocast = torch.is_autocast_enabled(device)
     at_least = CHUNK_TOKENS_AT_LEAST_UNDER_AUTOCAST if autocast else CHUNK_TOKENS_AT_LEAST
-    return max(1, max(at_least, elements // (8 * channels)) // (clips * frames))
+    return max(1, max(at_least, at_most) // (clips * frames))
