@@ -4,6 +4,7 @@ Exit codes: 0 done, 2 something the user can put right (one line on stderr), 130
 """
 
 import argparse
+import os
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -23,6 +24,9 @@ class MissingPackage(Exception):
 
 def main(argv: Sequence[str] | None = None) -> int:
     arguments = build_parser().parse_args(argv)
+    # torch's threads spin while they wait, by default. Beside other work on the same cores that can take many times
+    # as long as sleeping; read once, when torch is loaded.
+    os.environ.setdefault("OMP_WAIT_POLICY", "passive")
     try:
         with explained_imports():
             run(arguments)

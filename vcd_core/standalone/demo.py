@@ -25,7 +25,7 @@ NOTICE = (
 NAME, NOUN = "ava", "woman"
 SIZE, FPS, SEED = 128, 8.0, 0
 TRAINING = TrainingOptions(steps=25, batch_size=2, seed=SEED)
-CLIP = ClipOptions(frames=16, size=SIZE, steps=10, gamma=0.1, seed=SEED)
+CLIP = ClipOptions(frames=16, size=SIZE, steps=8, gamma=0.1, seed=SEED)
 
 
 def demo(arguments: argparse.Namespace) -> None:
@@ -155,7 +155,12 @@ def write_loss(path: Path, losses: list[float], window: int = 10) -> Path:
     if len(losses) > window:
         mean = F.avg_pool1d(torch.tensor(losses)[None], window, stride=1)[0]
         axes.plot(numbers[window - 1 :], mean, label=f"mean of the last {window} steps")
-    axes.set(xlabel="step", ylabel="masked loss", title="Learning the ID token (random demo weights)", ylim=(0, None))
+    axes.set(
+        xlabel="step",
+        ylabel="masked loss",
+        title="Learning the ID token (random demo weights)",
+        ylim=(0, 1.1 * max(losses)),
+    )
     axes.legend()
     with unfinished_file(path) as unfinished:
         figure.savefig(unfinished, format="png", dpi=110)
