@@ -1,0 +1,117 @@
+"""ComfyUI's page in a real Chromium, driven by Playwright."""
+
+import contextlib
+import importlib.util
+import os
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from comfyui_server import Graph, Server
+from PIL import Image
+from ui_workflows import FILE_FOLDERS, Box, Workflow
+
+START_SECONDS = 120
+BROWSERS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
+FLAGS = (
+    *("--headless", "--no-sandbox", "--disable-gpu", "--no-first-run"),
+    *("--disable-background-networking", "--disable-component-update", "--disable-sync"),
+)
+SETTINGS = {
+    "Comfy.TutorialCompleted": True,  # else the page opens with a tour or with its templates
+    "Comfy.Minimap.Visible": False,
+    "Comfy.Graph.CanvasInfo": False,
+    "Comfy.Graph.CanvasMenu": False,
+    "Comfy.NodeBadge.NodeSourceBadgeMode": "None",
+}
+
+
+def chromium() -> str | None:
+    """The path of a Chromium: CHROMIUM_PATH, or the first one on PATH."""
+    return os.environ.get("CHROMIUM_PATH") or next(filter(None, map(shutil.which, BROWSERS)), None)
+
+
+def what_is_missing() -> str:
+    """What the browser tests cannot do without and is not here; empty if nothing is."""
+    if importlib.util.find_spec("playwright") is None:
+        return "playwright (pip install playwright)"
+    return "" if chromium() else "a Chromium on PATH or in CHROMIUM_PATH"
+
+
+def place_stand_ins(base: Path, graph: Graph) -> None:
+    """Puts empty files into a base directory where a graph wants a user's, so that the page misses none."""
+    for node in graph.values():
+        for name in FILE_FOLDERS.keys() & node["inputs"].keys():
+            path = base / FILE_FOLDERS[name] / node["inputs"][name]
+            path.parent.mkdir(parents=True, exist_ok=True)
+            if path.suffix:
+                path.touch()
+            else:
+                path.mkdir(exist_ok=True)
+                Image.new("RGB", (64, 64)).save(path / "photo.png")
+
+
+class Page:
+    """The canvas of a server's page. Made by `open_page`."""
+
+    def __init__(self, page: Any) -> None:
+        self.page = page
+
+    def load(self, workflow: Workflow) -> None:
+        """Opens a workflow in UI format, as dragging its file onto the canvas does."""
+        self.page.evaluate("workflow => window.app.loadGraphData(workflow)", workflow)
+        self.page.wait_for_function("count => window.app.graph.nodes.length === count", arg=len(workflow["nodes"]))
+        self.page.wait_for_timeout(300)  # a few frames, in which nodes grow to what their widgets need
+
+    def prompt(self) -> Graph:
+        """What pressing Run would send."""
+        return self.page.evaluate("async () => (await window.app.graphToPrompt()).output")
+
+    def missing_types(self) -> list[str]:
+        """The types of the nodes that are drawn red, because the server does not know them."""
+        return self.page.evaluate(
+            "() => window.app.graph.nodes.map(n => n.type).filter(t => !(t in LiteGraph.registered_node_types))"
+        )
+
+    def boxes(self) -> dict[int, Box]:
+        """node id -> (x0, y0, x1, y1) as drawn, title included."""
+        boxes = self.page.evaluate(
+            "() => window.app.graph.nodes.map(n => "
+            "[n.id, n.pos[0], n.pos[1] - LiteGraph.NODE_TITLE_HEIGHT, n.pos[0] + n.size[0], n.pos[1] + n.size[1]])"
+        )
+        return {int(key): tuple(box) for key, *box in boxes}
+
+    def screenshot(self, path: Path, box: Box, scale: float = 1.0) -> None:
+        """A picture of the canvas from (x0, y0) to (x1, y1), menus and buttons hidden."""
+        x0, y0, x1, y1 = box
+        self.page.set_viewport_size({"width": round((x1 - x0) * scale), "height": round((y1 - y0) * scale)})
+        self.page.evaluate(
+            "([x, y, scale]) => { const {canvas} = window.app; canvas.ds.scale = scale; canvas.ds.offset = [-x, -y];"
+            " canvas.setDirty(true, true) }",
+            [x0, y0, scale],
+        )
+        self.page.wait_for_timeout(1000)
+        self.page.screenshot(path=path, style="button { visibility: hidden }")
+
+
+@contextlib.contextmanager
+def open_page(server: Server) -> Iterator[Page]:
+    """ComfyUI's page with every node known and nothing in front of the canvas. Only the server is reachable."""
+    from playwright.sync_api import sync_playwright
+
+    server.post("/settings", SETTINGS).raise_for_status()
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=chromium(), args=list(FLAGS))
+        try:
+            page = browser.new_page(viewport={"width": 1600, "height": 900})
+            page.route(lambda url: url.startswith("http") and not url.startswith(server.url), lambda r: r.abort())
+            page.goto(server.url)
+            page.wait_for_function(
+                "() => window.app?.vueAppReady && 'VCD_Sampler' in (window.LiteGraph?.registered_node_types ?? {})",
+                timeout=START_SECONDS * 1000,
+            )
+            page.evaluate("() => window.app.extensionManager.command.execute('Workspace.ToggleFocusMode')")
+            yield Page(page)
+        finally:
+            browser.close()
