@@ -10,6 +10,9 @@ export COMFYUI_PATH
 setup:
 	@$(PYTHON) scripts/environment.py
 
+# Threads that wait without spinning: the tests share few cores with a server.
+test-core test-nodes: export OMP_WAIT_POLICY ?= passive
+
 test: test-core test-nodes
 
 test-core: setup

@@ -8,7 +8,6 @@ from comfy.utils import ProgressBar
 from comfy_api.latest import io, ui
 
 from ..vcd_core.identity import (
-    PLACEHOLDER,
     IDToken,
     TrainingDiverged,
     TrainingOptions,
@@ -18,6 +17,7 @@ from ..vcd_core.identity import (
     save_id_token,
     train_id_token,
     training_images,
+    training_prompts,
 )
 from ..vcd_core.sampling import DiscreteSchedule
 from .convert import contact_sheet, photos_from_batch
@@ -203,7 +203,6 @@ class TrainIDToken(io.ComfyNode):
         noun = noun.strip()
         denoiser = ComfyDenoiser(model, clip)
         images, masks = training_images(photos, resolution)
-        images, masks = torch.cat([images, images.flip(-1)]), torch.cat([masks, masks.flip(-1)])
         latents = encode_latents(model, vae, images)
         options = TrainingOptions(steps, batch_size, learning_rate, seed=seed)
 
@@ -217,7 +216,7 @@ class TrainIDToken(io.ComfyNode):
                 DiscreteSchedule(model.get_model_object("model_sampling").sigmas.clone()),
                 latents.clone(),
                 masks.clone(),
-                [_prompt(noun, photo.caption) for photo in photos],
+                training_prompts(photos, noun),
                 initial_vectors(denoiser.embed_words(noun), token_count, torch.Generator().manual_seed(seed)),
                 options,
             )
@@ -239,10 +238,6 @@ class TrainIDToken(io.ComfyNode):
             raise RuntimeError(f"{failure}. The tokens of step {step.number} were kept in {saved}") from failure
         report = f"{saved}\n{len(photos)} photos, {step.number} steps, loss {losses[0]:.4f} -> {losses[-1]:.4f}"
         return io.NodeOutput(token, token.prompt, {"loss": losses}, ui=ui.PreviewText(report))
-
-
-def _prompt(noun: str, caption: str) -> str:
-    return f"photo of a {PLACEHOLDER} {noun}" + (f", {caption}" if caption else "")
 
 
 NODES = [LoadIdentityPhotos, TrainIDToken]

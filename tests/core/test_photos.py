@@ -109,22 +109,24 @@ def test_the_crop_keeps_the_subject(height, width, place):
     photo = Photo("subject", mask[:, :, None].repeat(1, 1, 3), mask)
     images, masks = training_images([photo], 64)
     scale = 64 / min(height, width)
-    assert masks.sum().item() == pytest.approx(mask.sum().item() * scale**2, rel=0.1)
+    assert masks[0].sum().item() == pytest.approx(mask.sum().item() * scale**2, rel=0.1)
     torch.testing.assert_close(images, (masks * 2 - 1).expand_as(images), atol=1e-5, rtol=0)
+    assert torch.equal(images[1], images[0].flip(-1))
+    assert torch.equal(masks[1], masks[0].flip(-1))
 
 
 def test_photos_of_different_sizes_become_one_batch_in_the_model_s_range():
     photos = [Photo(str(n), torch.rand(n, 2 * n, 3)) for n in (30, 64, 200)]
     images, masks = training_images(photos, 64)
-    assert images.shape == (3, 3, 64, 64)
+    assert images.shape == (6, 3, 64, 64)
     assert images.min() >= -1
     assert images.max() <= 1
-    torch.testing.assert_close(masks, torch.ones(3, 1, 64, 64))
+    torch.testing.assert_close(masks, torch.ones(6, 1, 64, 64))
 
 
 def test_an_empty_mask_counts_as_none():
     _, masks = training_images([Photo("empty", torch.rand(32, 32, 3), torch.zeros(32, 32))], 32)
-    torch.testing.assert_close(masks, torch.ones(1, 1, 32, 32))
+    torch.testing.assert_close(masks, torch.ones(2, 1, 32, 32))
 
 
 def test_a_mask_of_another_size_is_refused():

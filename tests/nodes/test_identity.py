@@ -10,7 +10,7 @@ from real_photos import portrait_crops
 from safetensors import safe_open
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def token(server, checkpoint, photos) -> str:
     """The name of a token that the shipped workflow trained."""
     result = server.queue(training(checkpoint, photos, "ava")).check()
@@ -71,7 +71,7 @@ def test_images_and_masks_from_other_nodes_train_too(server, checkpoint):
     picture.putalpha(Image.new("L", picture.size, 255))
     path = server.input_directory / "single.png"
     picture.save(path)
-    graph = training(checkpoint, "(none)", "single", batch_size=4, steps=1)
+    graph = training(checkpoint, "(none)", "single", batch_size=4, steps=2)
     loaded = graph.add("LoadImage", image="single.png")
     graph[graph.find("VCD_LoadIdentityPhotos")]["inputs"].update(images=[loaded, 0], masks=[loaded, 1])
     del graph[graph.find("SaveImage")]

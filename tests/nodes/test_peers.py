@@ -38,7 +38,7 @@ def test_same_files_same_clip(both, version, lora_strength, seed):
     theirs = {"model": sampling.model, "model_name": module, "beta_schedule": "sqrt_linear (AnimateDiff)"}
     if lora_strength is not None:
         ours = graph.add("VCD_LoadMotionLoRA", model=[ours, 0], motion_lora="lora.safetensors", strength=lora_strength)
-        lora = graph.add("ADE_AnimateDiffLoRALoader", lora_name="lora.safetensors", strength=lora_strength)
+        lora = graph.add("ADE_AnimateDiffLoRALoader", name="lora.safetensors", strength=lora_strength)
         theirs["motion_lora"] = [lora, 0]
     peer = graph.add("ADE_AnimateDiffLoaderGen1", **theirs)
 

@@ -6,7 +6,7 @@ from graphs import Sampling, latents
 from torch.testing import assert_close
 
 
-@pytest.mark.parametrize("sampler_name", ["euler", "euler_ancestral", "dpmpp_2m_sde"])
+@pytest.mark.parametrize("sampler_name", ["euler_ancestral", "dpmpp_2m_sde"])
 def test_gamma_spans_from_comfyui_s_ksampler_to_one_frozen_frame(server, checkpoint, sampler_name):
     sampling = Sampling(checkpoint, frames=3)
     keys = [
@@ -39,40 +39,21 @@ def test_partial_denoising_keeps_the_clip_and_strength_zero_returns_it(server, c
     assert not torch.equal(latents(result, some), latents(result, same))
 
 
-def test_a_motion_module_joins_the_frames_and_leaves_the_checkpoint_alone(server, checkpoint, motion_module):
-    sampling = Sampling(checkpoint, frames=4)
-    before = sampling.sample("KSampler")
-    graph = sampling.graph
-    motion = graph.add(
-        "VCD_LoadMotionModule", model=sampling.model, motion_module=motion_module, noise_schedule="checkpoint"
-    )
-    moved = sampling.sample(model=[motion, 0])
-    by_core_sampler = sampling.sample("KSampler", model=[motion, 0])
-    first = server.queue(graph).check()
-
-    sampling = Sampling(checkpoint, frames=4)
-    after = sampling.sample("KSampler")
-    server.free()
-    second = server.queue(sampling.graph).check()
-    assert torch.equal(latents(first, before), latents(second, after))
-    assert torch.equal(latents(first, moved), latents(first, by_core_sampler))
-    change = (latents(first, moved) - latents(first, before)).abs().mean() / latents(first, before).abs().mean()
-    assert change > 0.02
-
-
-def test_the_plain_model_is_bit_exact_right_after_a_run_with_motion(server, checkpoint, motion_module):
+def test_a_motion_module_moves_the_clip_and_leaves_the_checkpoint_bit_exact(server, checkpoint, motion_module):
     """Nothing is unloaded between turns; a guidance that differs in its last bits keeps ComfyUI from reusing a clip."""
     clips = []
     for turn, with_motion in enumerate((False, True, False, True)):
         sampling = Sampling(checkpoint, frames=3)
         motion = sampling.graph.add(
-            "VCD_LoadMotionModule", model=sampling.model, motion_module=motion_module, noise_schedule="AnimateDiff"
+            "VCD_LoadMotionModule", model=sampling.model, motion_module=motion_module, noise_schedule="checkpoint"
         )
-        key = sampling.sample(model=[motion, 0] if with_motion else sampling.model, cfg=3.0 + turn // 2 * 1e-9)
+        kind = "KSampler" if turn < 2 else "VCD_Sampler"  # at gamma 0 they are the same
+        key = sampling.sample(kind, model=[motion, 0] if with_motion else sampling.model, cfg=3.0 + turn // 2 * 1e-9)
         clips.append(latents(server.queue(sampling.graph).check(), key))
-    assert torch.equal(clips[0], clips[2])
-    assert torch.equal(clips[1], clips[3])
-    assert not torch.allclose(clips[0], clips[1], atol=1e-2)
+    plain, moved, plain_again, moved_again = clips
+    assert torch.equal(plain, plain_again)
+    assert torch.equal(moved, moved_again)
+    assert (moved - plain).abs().mean() > 0.02 * plain.abs().mean()
 
 
 def test_a_motion_lora_acts_in_proportion_and_goes_away_again(server, checkpoint, motion_lora):
@@ -90,7 +71,7 @@ def test_a_motion_lora_acts_in_proportion_and_goes_away_again(server, checkpoint
     half = graph.add("VCD_LoadMotionLoRA", model=[motion, 0], motion_lora=motion_lora, strength=0.5)
     twice = graph.add("VCD_LoadMotionLoRA", model=[half, 0], motion_lora=motion_lora, strength=0.5)
     stacked = sampling.sample(model=[twice, 0])
-    again = sampling.sample(model=[motion, 0], seed=5, cfg=3.0)
+    again = sampling.sample("KSampler", model=[motion, 0])
     result = server.queue(graph).check()
     base = latents(result, plain)
     assert torch.equal(latents(result, changed[0.0]), base)
@@ -106,7 +87,7 @@ def test_the_noise_node_gives_the_sampler_s_own_noise(server, checkpoint):
     ours = sampling.sample(gamma=0.4, seed=11)
     noise = graph.add("VCD_CorrelatedNoise", noise_seed=11, gamma=0.4)
     guider = graph.add(
-        "CFGGuider", model=sampling.model, positive=sampling.positive, negative=sampling.negative, cfg=3.0
+        "CFGGuider", model=sampling.model, positive=sampling.positive, negative=sampling.negative, cfg=1.0
     )
     sampler = graph.add("KSamplerSelect", sampler_name="euler")
     sigmas = graph.add("BasicScheduler", model=sampling.model, scheduler="normal", steps=2, denoise=1.0)

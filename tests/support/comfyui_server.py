@@ -71,6 +71,8 @@ class Result:
     def check(self) -> "Result":
         """Itself, or an AssertionError that says what went wrong."""
         assert self.ok, f"{self.status}: {self.error or self.message} {json.dumps(self.node_errors, indent=1)}"
+        # With some outputs refused, ComfyUI runs the others and calls it a success.
+        assert not self.node_errors, json.dumps(self.node_errors, indent=1)
         return self
 
     def files(self, node_id: str) -> list[Path]:
@@ -213,11 +215,11 @@ class Server:
             wait = Wait(self, channel, started + timeout, started)
             answer = response.json()
             wait.result.prompt_id = answer.get("prompt_id", "")
+            wait.result.node_errors = answer.get("node_errors", {})
             if response.status_code != 200:
                 failure = answer.get("error", {})
                 wait.result.status = "invalid"
                 wait.result.message = f"{failure.get('message', '')} {failure.get('details', '')}".strip()
-                wait.result.node_errors = answer.get("node_errors", {})
             yield wait
         finally:
             channel.close()

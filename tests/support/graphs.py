@@ -69,7 +69,7 @@ class Sampling:
 
     def sample(self, class_type: str = "VCD_Sampler", *, model: list | None = None, **inputs: Any) -> str:
         """Adds a KSampler or VCD_Sampler; returns the id under which `latents` finds its clip."""
-        settings = {"seed": 5, "steps": 2, "cfg": 3.0, "sampler_name": "euler", "scheduler": "normal", "denoise": 1.0}
+        settings = {"seed": 5, "steps": 2, "cfg": 1.0, "sampler_name": "euler", "scheduler": "normal", "denoise": 1.0}
         if class_type == "VCD_Sampler":
             settings["gamma"] = 0.0
         key = self.graph.add(

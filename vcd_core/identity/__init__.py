@@ -11,6 +11,7 @@ from .training import (
     initial_vectors,
     masked_loss,
     train_id_token,
+    training_prompts,
 )
 
 __all__ = [
@@ -29,4 +30,5 @@ __all__ = [
     "save_id_token",
     "train_id_token",
     "training_images",
+    "training_prompts",
 ]

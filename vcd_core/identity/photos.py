@@ -59,7 +59,7 @@ def load_photos(folder: Path) -> list[Photo]:
 
 
 def training_images(photos: Sequence[Photo], size: int) -> tuple[Tensor, Tensor]:
-    """Square pictures of one size, each cropped around its subject as far as the photo allows.
+    """Square pictures of one size, each cropped around its subject as far as the photo allows, then all mirrored.
 
     The largest square that fits into the photo is placed with its centre as near to the centre of the mask's
     bounding box as the borders let it, then resampled with antialiasing.
@@ -68,16 +68,18 @@ def training_images(photos: Sequence[Photo], size: int) -> tuple[Tensor, Tensor]
         size: of the result, in pixels.
 
     Returns:
-        images (N, 3, size, size) in [-1, 1] and masks (N, 1, size, size) in [0, 1], both float32. A photo
-        without a mask, or whose mask is empty, gets a mask of ones.
+        images (2N, 3, size, size) in [-1, 1] and masks (2N, 1, size, size) in [0, 1], both float32: the N photos,
+        then their mirror images. A photo without a mask, or whose mask is empty, gets a mask of ones.
     """
     if not photos:
         raise ValueError("there are no photos to train on: give 5-10 photos of one subject")
-    images, masks = zip(*(_training_image(photo, size) for photo in photos), strict=True)
-    return torch.stack(images) * 2 - 1, torch.stack(masks)
+    pictures = torch.stack([_training_image(photo, size) for photo in photos])
+    pictures = torch.cat([pictures, pictures.flip(-1)])
+    return pictures[:, :3] * 2 - 1, pictures[:, 3:]
 
 
-def _training_image(photo: Photo, size: int) -> tuple[Tensor, Tensor]:
+def _training_image(photo: Photo, size: int) -> Tensor:
+    """(4, size, size) in [0, 1]: the image and, last, its mask."""
     image = photo.image.permute(2, 0, 1)
     height, width = image.shape[1:]
     mask = photo.mask if photo.mask is not None and photo.mask.any() else torch.ones(height, width)
@@ -86,8 +88,7 @@ def _training_image(photo: Photo, size: int) -> tuple[Tensor, Tensor]:
     top = _crop_start(rows.min().item(), rows.max().item() + 1, side, height)
     left = _crop_start(columns.min().item(), columns.max().item() + 1, side, width)
     picture = torch.cat([image, mask[None].to(image)])[:, top : top + side, left : left + side]
-    picture = F.interpolate(picture[None], (size, size), mode="bicubic", antialias=True)[0].clamp(0, 1)
-    return picture[:3], picture[3:]
+    return F.interpolate(picture[None], (size, size), mode="bicubic", antialias=True)[0].clamp(0, 1)
 
 
 def _crop_start(subject_start: int, subject_end: int, side: int, length: int) -> int:

@@ -9,6 +9,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from ..sampling.schedule import DiscreteSchedule
+from .photos import Photo
 
 PLACEHOLDER = "<id>"
 
@@ -120,6 +121,11 @@ def initial_vectors(noun_vectors: Tensor, count: int, generator: torch.Generator
     return rows + 0.1 * rows.square().mean().sqrt() * noise
 
 
+def training_prompts(photos: Sequence[Photo], noun: str) -> list[str]:
+    """What each photo shows, in words: the subject by `PLACEHOLDER` and noun, and whatever the caption adds."""
+    return [f"photo of a {PLACEHOLDER} {noun}" + (f", {photo.caption}" if photo.caption else "") for photo in photos]
+
+
 def train_id_token(
     model: TextConditionedDenoiser,
     schedule: DiscreteSchedule,
@@ -136,7 +142,7 @@ def train_id_token(
     Args:
         model: kept frozen by its owner; gradients flow through it, never into it.
         schedule: the noise levels the model was trained on.
-        latents: (N, 4, h, w) of the pictures, followed by (N, 4, h, w) of their mirror images: (2N, 4, h, w).
+        latents: (2N, 4, h, w) of the pictures, followed by those of their mirror images; see `training_images`.
         masks: (2N, 1, H, W) of the same pictures, at any resolution.
         prompts: N prompts, each with `PLACEHOLDER` where the subject is named.
         initial: (n, D) vectors to start from.

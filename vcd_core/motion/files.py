@@ -153,6 +153,7 @@ def _load_pickle(path: Path) -> object:
         raise ValueError(f"{path.name} is damaged or no PyTorch file: download it again") from error
     # Undocumented: what torch's readers were seen to raise, or can raise, on arbitrary bytes.
     except (
+        OSError,
         RuntimeError,
         EOFError,
         KeyError,

@@ -50,10 +50,7 @@ def load_checkpoint(path: str | Path, config: ModelConfig = SD15, *, device: str
     from transformers import CLIPTextConfig, CLIPTextModel
 
     path = Path(path)
-    try:
-        tensors, _ = read_tensors(path)
-    except OSError as error:
-        raise ValueError(f"{path.name} is damaged or cannot be read: download it again ({error})") from error
+    tensors, _ = read_tensors(path)
     _check_family(tensors, config, path.name)
     unet = convert_ldm_unet_checkpoint(_part(tensors, UNET_PREFIX), config.unet())
     vae = convert_ldm_vae_checkpoint(

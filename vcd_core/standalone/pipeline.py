@@ -8,13 +8,13 @@ import torch
 from torch import Tensor
 
 from ..identity import (
-    PLACEHOLDER,
     Photo,
     TrainingOptions,
     TrainingStep,
     initial_vectors,
     train_id_token,
     training_images,
+    training_prompts,
 )
 from ..motion import MotionModule
 from ..noise import correlate_sampler_noise, correlated_noise
@@ -83,10 +83,8 @@ def train_token(
 
     start = initial_vectors(model.embed_words(noun), token_count, torch.Generator().manual_seed(options.seed))
     images, masks = training_images(photos, size)
-    images, masks = torch.cat([images, images.flip(-1)]), torch.cat([masks, masks.flip(-1)])
     latents = torch.cat([model.encode(image[None]) for image in tqdm(images, "encoding photos", unit="photo")])
-    prompts = [f"photo of a {PLACEHOLDER} {noun}" + (f", {photo.caption}" if photo.caption else "") for photo in photos]
-
+    prompts = training_prompts(photos, noun)
     training = train_id_token(model, model.schedule, latents, masks, prompts, start, options)
     progress = tqdm(training, f"learning the {noun}", total=options.steps, unit="step")
     steps = []
