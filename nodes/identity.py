@@ -157,6 +157,7 @@ class TrainIDToken(io.ComfyNode):
                     default=0,
                     min=0,
                     max=MAX_SEED,
+                    control_after_generate=False,  # or the page would retrain at every run
                     tooltip="The same seed and photos give the same token.",
                 ),
                 io.Boolean.Input(

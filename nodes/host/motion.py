@@ -12,7 +12,7 @@ from comfy.model_patcher import ModelPatcher
 from comfy.patcher_extension import PatcherInjection
 from torch import nn
 
-from ...vcd_core.motion import check_motion_lora, load_motion_module, read_motion_lora
+from ...vcd_core.motion import OPERATIONS, check_motion_lora, load_motion_module, read_motion_lora
 from ...vcd_core.sampling import DiscreteSchedule
 
 KEY = "vcd_motion"
@@ -38,10 +38,13 @@ def add_motion_module(model: ModelPatcher, path: Path, *, own_schedule: bool) ->
     """
     unet = model.get_model_object("diffusion_model")
     dtype = model.model.get_dtype()
+    dtype = dtype if dtype in (torch.float16, torch.bfloat16) else torch.float32
+    # ComfyUI's layers cast and stream their weights; a float32 module on the CPU needs neither.
+    on_cpu = comfy.model_management.is_device_cpu(model.load_device) and dtype == torch.float32
     module = load_motion_module(
         path,
-        operations=comfy.ops.manual_cast,
-        dtype=dtype if dtype in (torch.float16, torch.bfloat16) else torch.float32,
+        operations=OPERATIONS if on_cpu else comfy.ops.manual_cast,
+        dtype=dtype,
         device=comfy.model_management.unet_offload_device(),
     ).requires_grad_(False)
     places = _match_places(unet, module, path.name)

@@ -7,10 +7,10 @@ from pathlib import Path
 
 import torch
 from safetensors import SafetensorError, safe_open
-from torch import Tensor, nn
+from torch import Tensor
 
 from .module import MotionModule, config_from_state_dict
-from .transformer import MotionConfig, sinusoidal_positions
+from .transformer import OPERATIONS, MotionConfig, sinusoidal_positions
 
 SD15_CHANNELS = (320, 640, 1280, 1280)
 V1_FRAMES = 24
@@ -46,7 +46,7 @@ _LOOKS_LIKE = (  # the first part of a name that occurs in any key decides
 )
 
 
-def load_motion_module(path: str | Path, *, operations=nn, dtype=None, device=None) -> MotionModule:
+def load_motion_module(path: str | Path, *, operations=OPERATIONS, dtype=None, device=None) -> MotionModule:
     """The motion module in a file, in evaluation mode, in the file's precision unless `dtype` is given.
 
     Reads what `read_motion_state_dict` reads and raises what it raises. On the CPU, without `dtype`, the
@@ -54,7 +54,7 @@ def load_motion_module(path: str | Path, *, operations=nn, dtype=None, device=No
 
     Args:
         path: the file.
-        operations: where the layers come from: torch.nn, or a namespace like it.
+        operations: where the layers come from: a namespace like torch.nn.
         dtype, device: of the weights.
     """
     state_dict, config = read_motion_state_dict(path)

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 
 from torch import Tensor, nn
 
-from .transformer import MotionConfig, TemporalTransformer
+from .transformer import OPERATIONS, MotionConfig, TemporalTransformer
 
 
 class MotionModule(nn.Module):
@@ -19,11 +19,11 @@ class MotionModule(nn.Module):
 
     Args:
         config: sizes, usually from `config_from_state_dict`.
-        operations: where Linear, LayerNorm and GroupNorm come from: torch.nn, or a namespace like it.
+        operations: where Linear, LayerNorm and GroupNorm come from: a namespace like torch.nn.
         dtype, device: of the weights.
     """
 
-    def __init__(self, config: MotionConfig, *, operations=nn, dtype=None, device=None):
+    def __init__(self, config: MotionConfig, *, operations=OPERATIONS, dtype=None, device=None):
         super().__init__()
         _check(config)
         self.config = config

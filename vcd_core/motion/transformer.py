@@ -2,6 +2,7 @@
 
 import math
 from dataclasses import dataclass
+from types import SimpleNamespace
 
 import torch
 import torch.nn.functional as F
@@ -12,7 +13,7 @@ NORM_GROUPS = 32
 # Bytes of the widest intermediate, (tokens, 8 C), that one chunk may hold. On a CPU a chunk should stay near
 # the caches, and below the size at which the allocator fetches fresh pages every time; elsewhere it only
 # bounds memory, and fewer chunks mean fewer launches and weight transfers.
-CHUNK_BYTES_CPU = 2**24
+CHUNK_BYTES_CPU = 48 * 2**20
 CHUNK_BYTES = 2**28
 # Autocast converts the weights once a chunk, which only many tokens pay for.
 CHUNK_TOKENS_AT_LEAST = 512
@@ -46,6 +47,21 @@ def sinusoidal_positions(count: int, channels: int, device=None) -> Tensor:
     frequency = torch.exp(torch.arange(0, channels, 2, device=device) * (-math.log(10000.0) / channels))
     waves = torch.stack([torch.sin(time * frequency), torch.cos(time * frequency)], dim=-1)
     return waves.reshape(1, count, channels)
+
+
+class Linear(nn.Linear):
+    """nn.Linear that runs float32 on the CPU as a 1x1 convolution: there oneDNN's convolutions are 1.1 to 1.4 times as
+    fast as MKL's matrix products (2 AVX-512 cores). In bfloat16 both are oneDNN's."""
+
+    def forward(self, tokens: Tensor) -> Tensor:
+        if tokens.device.type != "cpu" or tokens.dtype != torch.float32 or torch.is_autocast_enabled("cpu"):
+            return super().forward(tokens)
+        image = rearrange(tokens, "l f c -> 1 c l f")  # channels last in memory: no copy
+        image = F.conv2d(image, self.weight[:, :, None, None], self.bias)
+        return rearrange(image, "1 c l f -> l f c")
+
+
+OPERATIONS = SimpleNamespace(Linear=Linear, LayerNorm=nn.LayerNorm, GroupNorm=nn.GroupNorm)
 
 
 class PositionalEncoding(nn.Module):
@@ -127,7 +143,7 @@ class TemporalTransformer(nn.Module):
     needs little more memory than one copy of its input when no gradient is kept.
     """
 
-    def __init__(self, channels: int, config: MotionConfig, *, operations=nn, dtype=None, device=None):
+    def __init__(self, channels: int, config: MotionConfig, *, operations=OPERATIONS, dtype=None, device=None):
         super().__init__()
         factory = {"dtype": dtype, "device": device}
         self.max_frames = config.max_frames
