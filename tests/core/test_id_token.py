@@ -168,6 +168,52 @@ def test_training_lowers_the_masked_loss():
     assert sum(losses[-50:]) < 0.5 * sum(losses[:50])
 
 
+def test_a_step_is_adamw_s_on_the_masked_loss():
+    """One picture, one step: the update is torch's own for the gradient of the loss, however it was scaled."""
+    model, start = LinearModel(), torch.linspace(-1, 1, 4 * WIDTH).view(4, WIDTH)
+    seen = {}
+    predict = model.predict_noise
+
+    def remember(noised, timesteps, context):
+        seen.update(noised=noised)
+        return predict(noised, timesteps, context)
+
+    model.predict_noise = remember
+    masks = torch.ones(2, 1, 8, 8)
+    (step,) = train(model, TrainingOptions(steps=1, batch_size=1, noise_offset=0), 1, start.clone(), masks)
+    # noised = √ᾱ latents + √(1 − ᾱ) noise, so the target follows from it and the drawn timestep is not needed:
+    # with a linear model the gradient's direction is all that AdamW's first step looks at.
+    vectors = start.clone().requires_grad_()
+    shift = (vectors.mean(dim=0) @ model.weight.detach())[None, :, None, None]
+    generator = torch.Generator().manual_seed(0)
+    torch.randperm(1, generator=generator), torch.randint(2, (1,), generator=generator)
+    torch.randint(1000, (1,), generator=generator)
+    noise = torch.randn(1, 4, 8, 8, generator=generator)
+    optimizer = torch.optim.AdamW([vectors], lr=1e-3, weight_decay=1e-2)
+    loss = masked_loss(seen["noised"] + shift, noise, masks[:1])
+    loss.backward()
+    optimizer.step()
+    assert step.loss == pytest.approx(loss.item(), rel=1e-6)
+    assert_close(step.vectors, vectors.detach(), rtol=1e-6, atol=1e-7)
+
+
+def test_half_precision_gradients_are_not_lost():
+    """A model that computes in float16, with gradients near the end of its range, leads where the float32 one does."""
+
+    class Half(LinearModel):
+        def predict_noise(self, noised, timesteps, context):
+            shift = (context.mean(dim=1).half() @ self.weight.detach().half())[:, :, None, None]
+            return (noised.half() + shift * 2**-18).float()
+
+    class Full(LinearModel):
+        def predict_noise(self, noised, timesteps, context):
+            return noised + (context.mean(dim=1) @ self.weight.detach())[:, :, None, None] * 2**-18
+
+    options = TrainingOptions(steps=4, learning_rate=0.1)
+    (*_, half), (*_, full) = train(Half(), options), train(Full(), options)
+    assert_close(half.vectors, full.vectors, rtol=0, atol=0.03)
+
+
 def test_only_the_vectors_change():
     model = LinearModel()
     before = model.weight.detach().clone()

@@ -161,6 +161,7 @@ def train_id_token(
     vectors = initial.detach().clone().to(device, torch.float32).requires_grad_()
     optimizer = torch.optim.AdamW([vectors], lr=options.learning_rate, weight_decay=options.weight_decay)
     order = _endless_shuffle(pictures, generator)
+    area = latents[0, 0].numel()
 
     last = None
     for number in range(1, options.steps + 1):
@@ -177,8 +178,10 @@ def train_id_token(
         loss = masked_loss(model.predict_noise(noised, timesteps, context), noise, masks[rows])
         if not torch.isfinite(loss):
             raise TrainingDiverged(number, options.learning_rate, last)
+        # A half-precision model would round the small gradients of a mean to nothing; times the area they survive.
         optimizer.zero_grad()
-        loss.backward()
+        (area * loss).backward()
+        vectors.grad.div_(area)
         optimizer.step()
         if not torch.isfinite(vectors).all():
             raise TrainingDiverged(number, options.learning_rate, last)
