@@ -203,11 +203,11 @@ def test_half_precision_gradients_are_not_lost():
     class Half(LinearModel):
         def predict_noise(self, noised, timesteps, context):
             shift = (context.mean(dim=1).half() @ self.weight.detach().half())[:, :, None, None]
-            return (noised.half() + shift * 2**-18).float()
+            return (noised.half() + shift * 2**-23).float()
 
     class Full(LinearModel):
         def predict_noise(self, noised, timesteps, context):
-            return noised + (context.mean(dim=1) @ self.weight.detach())[:, :, None, None] * 2**-18
+            return noised + (context.mean(dim=1) @ self.weight.detach())[:, :, None, None] * 2**-23
 
     options = TrainingOptions(steps=4, learning_rate=0.1)
     (*_, half), (*_, full) = train(Half(), options), train(Full(), options)
