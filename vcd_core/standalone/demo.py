@@ -45,10 +45,12 @@ def demo(arguments: argparse.Namespace) -> None:
     prompt = f"a photo of {token.prompt} on a beach"
     clip = make_clip(model, parse_prompt(prompt, out), parse_prompt("", out), CLIP, motion)
 
+    pictures, masks = training_images(photos, SIZE)
+    shown = slice(len(photos))  # without their mirror images
     files = {
         "token": token_file,
         "clip": write_video(out / "clip.mp4", clip, FPS),
-        "contact_sheet": write_contact_sheet(out / "contact_sheet.png", *training_images(photos, SIZE), clip),
+        "contact_sheet": write_contact_sheet(out / "contact_sheet.png", pictures[shown], masks[shown], clip),
         "loss": write_loss(out / "loss.png", [step.loss for step in steps]),
     }
     summary = {
