@@ -66,15 +66,6 @@ def test_a_photo_of_a_cat_has_the_ids_everyone_knows(no_network):
     assert len(tokenizer) == 49408
 
 
-@pytest.mark.parametrize(
-    "text",
-    ["Ava's  RED-haired cat, isn't it?", "1990s 4k café at 7:30", "naïve ☃ emoji 🎉!", "antidisestablishmentarianism"],
-)
-def test_ids_are_those_of_openais_own_tokenizer(model, text):
-    openai = pytest.importorskip("clip.simple_tokenizer").SimpleTokenizer()
-    assert model.tokenizer(text, add_special_tokens=False).input_ids == openai.encode(text)
-
-
 def test_plain_words_are_encoded_as_transformers_does(model):
     prompt = "a photo of a red haired woman, on a beach"
     ids = model.tokenizer(prompt, padding="max_length", return_tensors="pt").input_ids

@@ -54,9 +54,9 @@ def checkpoint(server: Server) -> str:
     return server.place("checkpoints", random_models.sd15_checkpoint(), "sd15-random.safetensors")
 
 
-@pytest.fixture(scope="session", params=["v3", "v2"])
+@pytest.fixture(params=["v3", "v2"])  # of a session they would group the tests by module and restart the servers
 def motion_module(server: Server, request: pytest.FixtureRequest) -> str:
-    """The names of motion modules of random weights, without (v3) and with (v2) a middle block."""
+    """The name of a motion module of random weights, without (v3) or with (v2) a middle block."""
     file = random_models.motion_module(request.param)
     return server.place("animatediff_models", file, f"motion-{request.param}-random.safetensors")
 
