@@ -25,8 +25,8 @@ def photos_from_batch(images: Tensor, masks: Tensor | None) -> list[Photo]:
     return [
         Photo(
             name=f"image {i + 1}",
-            image=images[i, :, :, :3].float().clone(),
-            mask=None if masks is None else masks[i % len(masks)].float().clone(),
+            image=images[i, :, :, :3].float().cpu().clone(),
+            mask=None if masks is None else masks[i % len(masks)].float().cpu().clone(),
         )
         for i in range(len(images))
     ]

@@ -15,13 +15,14 @@ from ..vcd_core.identity import (
     initial_vectors,
     load_photos,
     save_id_token,
+    save_partial_id_token,
     train_id_token,
     training_images,
     training_prompts,
 )
 from ..vcd_core.sampling import DiscreteSchedule
 from .convert import contact_sheet, photos_from_batch
-from .host.folders import embeddings_folder, photo_folder, photo_folders
+from .host.folders import check_photo_folder, embeddings_folder, photo_folder, photo_folders
 from .host.training import ComfyDenoiser, encode_latents
 from .noise import MAX_SEED
 from .sockets import IDTokenSocket, LossMap, Photos
@@ -42,7 +43,7 @@ class LoadIdentityPhotos(io.ComfyNode):
                     "folder",
                     options=[NO_FOLDER, *photo_folders()],
                     default=NO_FOLDER,
-                    tooltip="A folder of photos inside ComfyUI's input folder. Any sizes and formats. A cut-out with a "
+                    tooltip="A folder of photos inside ComfyUI's input folder: jpg, png, webp, bmp, tiff. A cut-out with a "
                     "transparent background is its own mask; a .txt file of the same name is its caption.",
                 ),
                 io.Image.Input(
@@ -60,17 +61,12 @@ class LoadIdentityPhotos(io.ComfyNode):
         )
 
     @classmethod
-    def validate_inputs(cls, folder: str) -> bool | str:
-        if folder == NO_FOLDER or folder in photo_folders():
-            return True
-        return (
-            f"there are no photos in the folder {folder!r}: put 5-10 photos of one subject into input/{folder} and "
-            "reload the page"
-        )
+    def validate_inputs(cls, folder: str | None) -> bool | str:
+        return folder == NO_FOLDER or check_photo_folder(folder)
 
     @classmethod
     def fingerprint_inputs(cls, folder: str, **_) -> list[tuple]:
-        if folder == NO_FOLDER:
+        if folder in (NO_FOLDER, None):
             return []
         files = sorted(path for path in photo_folder(folder).iterdir() if path.is_file())
         return [(path.name, path.stat().st_mtime_ns, path.stat().st_size) for path in files]
@@ -174,9 +170,10 @@ class TrainIDToken(io.ComfyNode):
         )
 
     @classmethod
-    def validate_inputs(cls, name: str) -> bool | str:
+    def validate_inputs(cls, name: str | None) -> bool | str:
         try:
-            check_token_name(name)
+            if name is not None:  # a link will name it
+                check_token_name(name)
         except ValueError as error:
             return str(error)
         return True
@@ -225,7 +222,7 @@ class TrainIDToken(io.ComfyNode):
             try:
                 for step in training:
                     losses.append(step.loss)
-                    progress.update_absolute(step.number, steps, preview)
+                    progress.update_absolute(step.number, steps, preview if step.number == 1 else None)
                     model_management.throw_exception_if_processing_interrupted()
             except TrainingDiverged as error:
                 failure, step = error, error.last
@@ -234,9 +231,10 @@ class TrainIDToken(io.ComfyNode):
 
         family = type(model.model.model_config).__name__
         token = IDToken(name, step.vectors.cpu(), noun, step.number, base=family, date=date.today().isoformat())
-        saved = save_id_token(token, path.parent, overwrite=overwrite)
         if failure is not None:
-            raise RuntimeError(f"{failure}. The tokens of step {step.number} were kept in {saved}") from failure
+            kept = save_partial_id_token(token, path.parent)
+            raise RuntimeError(f"{failure}. The tokens of step {step.number} were kept in {kept}") from failure
+        saved = save_id_token(token, path.parent, overwrite=overwrite)
         report = f"{saved}\n{len(photos)} photos, {step.number} steps, loss {losses[0]:.4f} -> {losses[-1]:.4f}"
         return io.NodeOutput(token, token.prompt, {"loss": losses}, ui=ui.PreviewText(report))
 

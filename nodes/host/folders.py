@@ -1,5 +1,6 @@
 """Where ComfyUI keeps the files that the nodes offer."""
 
+import os
 from pathlib import Path
 
 import folder_paths
@@ -19,9 +20,9 @@ def model_files(kind: str) -> list[str]:
     return folder_paths.get_filename_list(kind)
 
 
-def check_model_file(kind: str, name: str, what: str) -> bool | str:
-    """True if the model folder offers the file, else what a user should do."""
-    if name in model_files(kind):
+def check_model_file(kind: str, name: str | None, what: str) -> bool | str:
+    """True if the model folder offers the file, or a link will name it (None); else what a user should do."""
+    if name is None or name in model_files(kind):
         return True
     folders = ", ".join(folder_paths.get_folder_paths(kind))
     return f"the {what} {name!r} was not found: put it into {folders} and reload the page"
@@ -33,12 +34,29 @@ def model_path(kind: str, name: str) -> Path:
 
 def photo_folders() -> list[str]:
     """Folders inside ComfyUI's input folder that hold photos, as paths with "/" relative to it."""
-    root = Path(folder_paths.get_input_directory())
-    found = {path.parent for path in root.rglob("*") if path.suffix.lower() in PHOTO_SUFFIXES}
-    return sorted(folder.relative_to(root).as_posix() for folder in found if folder != root)
+    root = folder_paths.get_input_directory()
+    folders = (
+        Path(folder).relative_to(root).as_posix()
+        for folder, _, files in os.walk(root, followlinks=True)
+        if any(file.lower().endswith(PHOTO_SUFFIXES) for file in files)
+    )
+    return sorted(folder for folder in folders if folder != ".")
+
+
+def check_photo_folder(name: str | None) -> bool | str:
+    """True if it is one of `photo_folders`, or a link will name it (None); else what a user should do."""
+    if name is None or name in photo_folders():
+        return True
+    return (
+        f"there are no photos in the folder {name!r}: put 5-10 photos of one subject into a folder inside "
+        f"{folder_paths.get_input_directory()} and reload the page"
+    )
 
 
 def photo_folder(name: str) -> Path:
+    """Raises ValueError for a name that is none of `photo_folders`: it could lie anywhere."""
+    if (problem := check_photo_folder(name)) is not True:
+        raise ValueError(problem)
     return Path(folder_paths.get_input_directory()) / name
 
 

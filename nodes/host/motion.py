@@ -9,6 +9,7 @@ import torch
 from comfy.ldm.modules.attention import SpatialTransformer
 from comfy.ldm.modules.diffusionmodules.openaimodel import ResBlock, UNetModel
 from comfy.model_patcher import ModelPatcher
+from comfy.model_sampling import ModelSamplingDiscrete
 from comfy.patcher_extension import PatcherInjection
 from torch import nn
 
@@ -16,6 +17,7 @@ from ...vcd_core.motion import OPERATIONS, check_motion_lora, load_motion_module
 from ...vcd_core.sampling import DiscreteSchedule
 
 KEY = "vcd_motion"
+TIMESTEPS = 1000
 
 
 class Motion(nn.Module):
@@ -153,7 +155,19 @@ def _run_motion(layer: Motion, x, emb, context, transformer_options, *_args):
 
 
 def _animatediff_sampling(model: ModelPatcher) -> nn.Module:
-    """The checkpoint's kind of prediction on AnimateDiff's noise levels."""
-    sampling = type(model.get_model_object("model_sampling"))(model.model.model_config)
+    """The checkpoint's kind of prediction on AnimateDiff's noise levels.
+
+    Raises:
+        ValueError: the model has other noise levels than the usual thousand: distilled (LCM), EDM or zero SNR.
+    """
+    own = model.get_model_object("model_sampling")
+    levels = len(getattr(own, "sigmas", ()))
+    usual = type(own).__mro__[1] is ModelSamplingDiscrete and levels == TIMESTEPS and not getattr(own, "zsnr", False)
+    if not usual:
+        raise ValueError(
+            'noise_schedule "AnimateDiff" does not go with what an earlier node made of the model\'s sampling '
+            f'({type(own).__mro__[1].__name__}): choose "checkpoint", or connect that node after this one'
+        )
+    sampling = type(own)(model.model.model_config)
     sampling.set_sigmas(DiscreteSchedule.from_betas("linear").sigmas)
     return sampling

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from ...vcd_core.noise import correlate, correlated_noise
+from ...vcd_core.noise import correlate
 
 
 @dataclass(frozen=True)
@@ -16,10 +16,9 @@ class CorrelatedNoiseSource:
     gamma: float
 
     def generate_noise(self, input_latent: dict) -> Tensor:
-        """Noise for `samples` (F, C, H, W) or (B, C, T, H, W), on the CPU; `batch_index` picks frames of the chain.
+        """Noise for `samples` (F, C, H, W) or (B, C, T, H, W), on the CPU; at gamma 0 ComfyUI's own for the seed.
 
-        At gamma 0 it equals ComfyUI's own noise for the seed (for frame batches, wherever H·W is divisible by 4:
-        torch draws other sizes differently frame by frame).
+        `batch_index` picks from a longer batch: frames of the chain, or whole videos.
         """
         samples = input_latent["samples"]
         if getattr(samples, "is_nested", False) or samples.ndim not in (4, 5):
@@ -27,15 +26,18 @@ class CorrelatedNoiseSource:
                 "3D Gaussian noise needs an image or video latent, (frames, C, H, W) or (B, C, T, H, W); "
                 "use ComfyUI's RandomNoise for this model"
             )
-        generator = torch.Generator().manual_seed(self.seed)
-        if samples.ndim == 5:
-            white = torch.randn(samples.shape, generator=generator)
-            noise = correlate_frames(white, self.gamma)
-        else:
-            frames = input_latent.get("batch_index") or range(len(samples))
-            chain = correlated_noise((max(frames) + 1, *samples.shape[1:]), self.gamma, generator)
-            noise = chain if len(chain) == len(frames) else chain[list(frames)]
-        return noise.to(samples.dtype)
+        white, picked = _white_noise(samples, input_latent.get("batch_index"), self.seed)
+        noise = correlate_frames(white, self.gamma)
+        return (noise if picked is None else noise[picked]).to(samples.dtype)
+
+
+def _white_noise(samples: Tensor, batch_index: list[int] | None, seed: int) -> tuple[Tensor, list[int] | None]:
+    """ComfyUI's own noise for a seed, from a generator of its own, and which of its batch are wanted (None: all)."""
+    generator = torch.Generator().manual_seed(seed)
+    if not batch_index:
+        return torch.randn(samples.shape, generator=generator), None
+    drawn = [torch.randn(samples.shape[1:], generator=generator) for _ in range(max(batch_index) + 1)]
+    return torch.stack(drawn), list(batch_index)
 
 
 def correlate_frames(white: Tensor, gamma: float) -> Tensor:

@@ -139,7 +139,7 @@ def test_the_same_seed_gives_the_same_token_and_an_existing_one_is_kept(vcd, fil
         (lambda f: t2v_arguments(f), "no folder embeddings to take embedding:ava from"),
         (lambda f: t2v_arguments(f, "a cat", **{"--motion-module": f / "sd15.safetensors"}), "not a motion module"),
         (lambda f: t2v_arguments(f, "a cat", **{"--motion-lora": f / "motion.safetensors"}), "not a motion LoRA"),
-        (lambda f: t2v_arguments(f, "a cat", **{"--frames": 40}), "40 frames"),
+        (lambda f: t2v_arguments(f, "a cat", **{"--frames": 40}), "--frames 40"),
         (lambda f: t2v_arguments(f, "cat " * 80), "shorten it"),
         (lambda f: ["t2v", "a cat", "clip.gif", "--checkpoint", "x"], "must end in .mp4"),
         (lambda f: ["t2v", "a cat", "a.mp4", "--checkpoint", "x", "--motion-lora", "y"], "add --motion-module"),
@@ -188,14 +188,15 @@ def test_training_that_diverges_keeps_the_last_good_vectors(vcd, files, tmp_path
     def diverging(*arguments):
         good = next(real(*arguments))
         yield good
-        raise TrainingDiverged(2, 1e-3, good)
+        raise TrainingDiverged("loss", 2, 1e-3, good)
 
     monkeypatch.setattr(pipeline, "train_id_token", diverging)
     code, _, err = vcd(*train_arguments(files))
     assert code == 2
     assert "Lower the learning rate" in err
-    assert "The vectors of step 1 were kept in embeddings/ava.safetensors" in err
-    assert load_id_token(tmp_path / "embeddings/ava.safetensors").steps == 1
+    assert "The vectors of step 1 were kept in embeddings/ava_partial.safetensors" in err
+    assert load_id_token(tmp_path / "embeddings/ava_partial.safetensors").steps == 1
+    assert not (tmp_path / "embeddings/ava.safetensors").exists()
 
 
 @pytest.mark.parametrize("place", ["train_id_token", "karras_sigmas"])
@@ -215,7 +216,7 @@ def test_ctrl_c_leaves_nothing_behind(vcd, files, tmp_path, monkeypatch, place):
 
 
 def test_a_missing_package_names_the_extra_and_any_other_is_a_bug():
-    named = pytest.raises(cli.MissingPackage, match=r"package diffusers .*pip install 'comfyui-vcd\[standalone\]'")
+    named = pytest.raises(cli.MissingPackage, match=r"package diffusers .*pip install '\.\[standalone\]'")
     with named, cli.explained_imports():
         raise ModuleNotFoundError("no", name="diffusers.loaders")
     with pytest.raises(ModuleNotFoundError, match="ours"), cli.explained_imports():
@@ -226,7 +227,7 @@ def test_a_missing_package_is_one_line_for_the_user(vcd, files, monkeypatch):
     monkeypatch.setitem(sys.modules, "PIL", None)
     code, _, err = vcd(*train_arguments(files))
     assert (code, err.count("\n")) == (2, 1)
-    assert "comfyui-vcd[standalone]" in err
+    assert "pip install '.[standalone]'" in err
 
 
 def test_help_is_there_at_once():

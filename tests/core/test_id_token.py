@@ -19,6 +19,7 @@ from vcd_core.identity import (
     load_id_token,
     masked_loss,
     save_id_token,
+    save_partial_id_token,
     train_id_token,
 )
 from vcd_core.sampling import DiscreteSchedule
@@ -72,6 +73,34 @@ def test_nothing_is_overwritten_by_accident(tmp_path):
     assert load_id_token(path).noun == "woman"
     save_id_token(other, tmp_path, overwrite=True)
     assert load_id_token(path).noun == "cat"
+
+
+def test_a_token_has_the_permissions_of_any_file(tmp_path):
+    (tmp_path / "other").write_bytes(b"")
+    assert save_id_token(TOKEN, tmp_path).stat().st_mode == (tmp_path / "other").stat().st_mode
+
+
+def test_a_broken_off_training_never_takes_the_place_of_a_token(tmp_path):
+    finished = save_id_token(TOKEN, tmp_path)
+    partial = save_partial_id_token(IDToken("ava", torch.zeros(4, 768), "woman", 3), tmp_path)
+    assert partial.stem == "ava_partial"
+    assert torch.equal(load_id_token(finished).vectors, TOKEN.vectors)
+    long = save_partial_id_token(IDToken("x" * 64, torch.zeros(4, 768), "woman", 3), tmp_path)
+    assert load_id_token(long).steps == 3
+
+
+def test_gradients_too_large_for_half_precision_are_scaled_down():
+    """A backward pass that overflows above a limit: steps are left out until the scale fits, then training goes on."""
+
+    class Overflowing(LinearModel):
+        def predict_noise(self, noised, timesteps, context):
+            context.register_hook(lambda gradient: gradient if gradient.abs().max() < 2 else gradient * math.inf)
+            return super().predict_noise(noised, timesteps, context)
+
+    steps = list(train(Overflowing(), TrainingOptions(steps=30, learning_rate=2e-2)))
+    assert torch.equal(steps[0].vectors, torch.full((4, WIDTH), 2.0))
+    assert not torch.equal(steps[-1].vectors, steps[0].vectors)
+    assert all(torch.isfinite(step.vectors).all() for step in steps)
 
 
 def test_vectors_that_are_not_finite_are_not_written(tmp_path):

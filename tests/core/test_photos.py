@@ -88,6 +88,30 @@ def test_a_broken_file_is_named(tmp_path, content):
         load_photos(tmp_path)
 
 
+@pytest.mark.parametrize("name", ["IMG_1.HEIC", "b.avif", "c.gif"])
+def test_pictures_of_other_formats_are_not_dropped_in_silence(tmp_path, name):
+    Image.fromarray(gradient()).save(tmp_path / "a.png")
+    (tmp_path / name).write_bytes(b"...")
+    with pytest.raises(ValueError, match=name):
+        load_photos(tmp_path)
+
+
+def test_captions_of_windows_editors(tmp_path):
+    Image.fromarray(gradient()).save(tmp_path / "a.png")
+    (tmp_path / "a.txt").write_bytes("on a beach".encode("utf-8-sig"))
+    assert load_photos(tmp_path)[0].caption == "on a beach"
+    (tmp_path / "a.txt").write_bytes("au café".encode("latin-1"))
+    with pytest.raises(ValueError, match=r"a\.txt is not UTF-8"):
+        load_photos(tmp_path)
+
+
+def test_a_mask_that_the_crop_loses_is_named():
+    mask = torch.zeros(20, 200)
+    mask[:, :5] = mask[:, -5:] = 1
+    with pytest.raises(ValueError, match="photo twins"):
+        training_images([Photo("twins", torch.rand(20, 200, 3), mask)], 32)
+
+
 def test_no_folder_and_no_photos_say_what_to_do(tmp_path):
     with pytest.raises(ValueError, match="there is no folder"):
         load_photos(tmp_path / "absent")

@@ -11,6 +11,7 @@ from vcd_pack.nodes.host import motion as host_motion
 from vcd_pack.nodes.host.motion import add_motion_lora, add_motion_module
 from vcd_pack.nodes.host.training import check_family
 from vcd_pack.nodes.identity import LoadIdentityPhotos, TrainIDToken
+from vcd_pack.nodes.motion import LoadMotionModule
 from vcd_pack.vcd_core.identity import Photo, load_id_token
 from vcd_pack.vcd_core.motion import MotionConfig, MotionModule
 
@@ -65,9 +66,10 @@ def test_an_existing_token_is_not_replaced_unasked(narrow):
 
 def test_divergence_keeps_the_last_good_tokens(narrow):
     """A learning rate at which the second step overflows."""
-    with pytest.raises(RuntimeError, match=r"diverged.*[Ll]earning rate.*kept in .*wild\.safetensors"):
+    with pytest.raises(RuntimeError, match=r"diverged.*[Ll]earning rate.*kept in .*wild_partial\.safetensors"):
         train(narrow, PHOTOS, "wild", steps=20, learning_rate=1e37)
-    kept = load_id_token(embeddings() / "wild.safetensors")
+    kept = load_id_token(embeddings() / "wild_partial.safetensors")
+    assert not (embeddings() / "wild.safetensors").exists()
     assert torch.isfinite(kept.vectors).all()
     assert 0 < kept.steps < 20
 
@@ -191,6 +193,30 @@ def test_the_schedule_is_the_module_s_own_unless_told_otherwise(narrow, motion_f
     assert own == pytest.approx(14.61, abs=0.01)
     kept = add_motion_module(model, motion_file, own_schedule=False)
     assert kept.get_model_object("model_sampling").sigma_max.item() == own
+
+
+@pytest.mark.parametrize("sampling", ["lcm", "edm"])
+def test_the_module_s_schedule_does_not_override_another_node_s(narrow, motion_file, sampling):
+    from comfy_extras.nodes_model_advanced import ModelSamplingContinuousEDM, ModelSamplingDiscrete
+
+    if sampling == "lcm":
+        (model,) = ModelSamplingDiscrete().patch(narrow[0], "lcm", False)
+    else:
+        (model,) = ModelSamplingContinuousEDM().patch(narrow[0], "eps", 120.0, 0.002)
+    with pytest.raises(ValueError, match='choose "checkpoint"'):
+        add_motion_module(model, motion_file, own_schedule=True)
+    kept = add_motion_module(model, motion_file, own_schedule=False)
+    assert kept.get_model_object("model_sampling") is model.get_model_object("model_sampling")
+
+
+def test_names_that_come_through_links_are_checked_when_they_are_known(tmp_path):
+    """ComfyUI validates a linked input as None."""
+    assert LoadIdentityPhotos.validate_inputs(folder=None) is True
+    assert TrainIDToken.validate_inputs(name=None) is True
+    assert LoadMotionModule.validate_inputs(motion_module=None) is True
+    for folder in ("../..", "/etc", "absent"):
+        with pytest.raises(ValueError, match="no photos in the folder"):
+            LoadIdentityPhotos.execute(folder)
 
 
 def test_a_lora_for_another_module_is_refused(narrow, motion_file, tmp_path):

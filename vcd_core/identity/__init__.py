@@ -1,7 +1,7 @@
 """The ID module: a few token vectors that carry one subject, and how they are learned from photos."""
 
 from .photos import Photo, load_photos, training_images
-from .token import IDToken, check_token_name, load_id_token, save_id_token
+from .token import IDToken, check_token_name, load_id_token, save_id_token, save_partial_id_token
 from .training import (
     PLACEHOLDER,
     TextConditionedDenoiser,
@@ -28,6 +28,7 @@ __all__ = [
     "load_photos",
     "masked_loss",
     "save_id_token",
+    "save_partial_id_token",
     "train_id_token",
     "training_images",
     "training_prompts",

@@ -11,6 +11,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 PHOTO_SUFFIXES = (".bmp", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp")
+OTHER_PICTURES = (".avif", ".gif", ".heic", ".heif", ".jxl")
 
 
 @dataclass(frozen=True)
@@ -46,11 +47,17 @@ def load_photos(folder: Path) -> list[Photo]:
     subject: a cut-out's alpha becomes the mask, over mid-grey. A `.txt` of the same name is the caption.
 
     Raises:
-        ValueError: no such folder, no photo in it, or a file that cannot be read.
+        ValueError: no such folder, no photo in it, or a picture or caption that cannot be read.
     """
     if not folder.is_dir():
         raise ValueError(f"there is no folder {folder}: create it and put 5-10 photos of one subject into it")
-    files = [path for path in folder.iterdir() if path.suffix.lower() in PHOTO_SUFFIXES and path.is_file()]
+    contents = [path for path in folder.iterdir() if path.is_file()]
+    if unreadable := sorted(path.name for path in contents if path.suffix.lower() in OTHER_PICTURES):
+        raise ValueError(
+            f"{folder} holds {', '.join(unreadable[:3])}, which cannot be read here: save as one of "
+            f"{', '.join(PHOTO_SUFFIXES)}, or take out"
+        )
+    files = [path for path in contents if path.suffix.lower() in PHOTO_SUFFIXES]
     if not files:
         raise ValueError(
             f"{folder} holds no photos: put 5-10 photos of one subject into it ({', '.join(PHOTO_SUFFIXES)})"
@@ -88,7 +95,13 @@ def _training_image(photo: Photo, size: int) -> Tensor:
     top = _crop_start(rows.min().item(), rows.max().item() + 1, side, height)
     left = _crop_start(columns.min().item(), columns.max().item() + 1, side, width)
     picture = torch.cat([image, mask[None].to(image)])[:, top : top + side, left : left + side]
-    return F.interpolate(picture[None], (size, size), mode="bicubic", antialias=True)[0].clamp(0, 1)
+    picture = F.interpolate(picture[None], (size, size), mode="bicubic", antialias=True)[0].clamp(0, 1)
+    if not picture[3].any():
+        raise ValueError(
+            f"photo {photo.name}: nothing of its mask lies within the largest square around the mask's centre; "
+            "crop the photo to one subject"
+        )
+    return picture
 
 
 def _crop_start(subject_start: int, subject_end: int, side: int, length: int) -> int:
@@ -105,19 +118,28 @@ def _load_photo(path: Path) -> Photo:
             image, alpha = _to_rgb_and_alpha(picture)
     except (UnidentifiedImageError, OSError, SyntaxError, Image.DecompressionBombError) as error:
         raise ValueError(f"the photo {path} cannot be read ({error}): replace it or take it out") from error
-    caption = path.with_suffix(".txt")
     return Photo(
         name=path.name,
         image=torch.from_numpy(image),
         mask=None if alpha is None else torch.from_numpy(alpha),
-        caption=caption.read_text(encoding="utf-8").strip() if caption.is_file() else "",
+        caption=_load_caption(path.with_suffix(".txt")),
     )
+
+
+def _load_caption(path: Path) -> str:
+    try:
+        return path.read_text(encoding="utf-8-sig").strip() if path.is_file() else ""
+    except UnicodeDecodeError as error:
+        raise ValueError(f"the caption {path} is not UTF-8 text: save it as UTF-8") from error
 
 
 def _to_rgb_and_alpha(picture) -> tuple[np.ndarray, np.ndarray | None]:
     """(H, W, 3) in [0, 1] and, for a picture with any transparency, its alpha (H, W) in [0, 1]."""
+    if picture.mode == "F":
+        raise OSError("its pixels are floating-point numbers; save it with 8 or 16 bits")
     if picture.mode.startswith("I"):  # 16-bit greyscale, which convert("RGB") would clip
-        grey = np.asarray(picture, dtype=np.float32) / 65535
+        values = np.asarray(picture, dtype=np.float32)
+        grey = values / (65535 if values.max() > 255 or picture.mode != "I" else 255)
         return np.repeat(grey.clip(0, 1)[:, :, None], 3, axis=2), None
     pixels = np.asarray(picture.convert("RGBA"), dtype=np.float32) / 255
     image, alpha = pixels[:, :, :3], pixels[:, :, 3]

@@ -1,13 +1,15 @@
 """The file that carries an identity: n token vectors and where they came from."""
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import torch
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
+from safetensors.torch import save
 from torch import Tensor
+
+from ..files import unfinished_file
 
 VECTORS_KEY = "clip_l"
 
@@ -70,14 +72,15 @@ def save_id_token(token: IDToken, folder: Path, *, overwrite: bool = False) -> P
         "base": token.base,
         "date": token.date,
     }
-    folder.mkdir(parents=True, exist_ok=True)
-    unfinished = path.with_name(f".{path.name}.part")
-    try:
-        save_file({VECTORS_KEY: token.vectors.float().contiguous().cpu()}, unfinished, metadata=metadata)
-        unfinished.replace(path)
-    finally:
-        unfinished.unlink(missing_ok=True)
+    content = save({VECTORS_KEY: token.vectors.float().contiguous().cpu()}, metadata)
+    with unfinished_file(path) as unfinished:
+        unfinished.write_bytes(content)  # save_file would give it permissions for its owner alone
     return path
+
+
+def save_partial_id_token(token: IDToken, folder: Path) -> Path:
+    """Keeps the vectors of a training that broke off, as `NAME_partial`: never in the place of a finished token."""
+    return save_id_token(replace(token, name=f"{token.name[:56]}_partial"), folder, overwrite=True)
 
 
 def load_id_token(path: Path) -> IDToken:
@@ -94,13 +97,15 @@ def load_id_token(path: Path) -> IDToken:
                 )
             vectors = file.get_tensor(VECTORS_KEY)
             metadata = file.metadata() or {}
+            if vectors.ndim != 2 or not vectors.is_floating_point():
+                raise ValueError(f"{path} holds no ID token: its vectors are {tuple(vectors.shape)} {vectors.dtype}")
     except (OSError, SafetensorError) as error:
         raise ValueError(f"the ID token {path} cannot be read ({error}): copy it again or retrain it") from error
     return IDToken(
         name=path.stem,
         vectors=vectors.float(),
         noun=metadata.get("noun", ""),
-        steps=int(metadata.get("steps", 0)),
+        steps=int(steps) if (steps := metadata.get("steps", "")).isdecimal() else 0,
         base=metadata.get("base", ""),
         date=metadata.get("date", ""),
     )

@@ -12,6 +12,7 @@ from ..sampling.schedule import DiscreteSchedule
 from .photos import Photo
 
 PLACEHOLDER = "<id>"
+LEAST_HEADROOM = 2**-16
 
 
 class TextConditionedDenoiser(Protocol):
@@ -71,15 +72,15 @@ class TrainingStep:
 
 
 class TrainingDiverged(RuntimeError):
-    """The loss or the vectors stopped being finite.
+    """The loss, its gradient or the vectors stopped being finite.
 
     Attributes:
         last: the last good step, None if there was none.
     """
 
-    def __init__(self, step: int, learning_rate: float, last: TrainingStep | None) -> None:
+    def __init__(self, what: str, step: int, learning_rate: float, last: TrainingStep | None) -> None:
         super().__init__(
-            f"training diverged: the loss of step {step} is not a finite number. "
+            f"training diverged: the {what} of step {step} is not a finite number. "
             f"Lower the learning rate (now {learning_rate:g}), or run the model in a wider precision"
         )
         self.last = last
@@ -161,7 +162,7 @@ def train_id_token(
     vectors = initial.detach().clone().to(device, torch.float32).requires_grad_()
     optimizer = torch.optim.AdamW([vectors], lr=options.learning_rate, weight_decay=options.weight_decay)
     order = _endless_shuffle(pictures, generator)
-    area = latents[0, 0].numel()
+    headroom = 1.0
 
     last = None
     for number in range(1, options.steps + 1):
@@ -177,14 +178,21 @@ def train_id_token(
         context = torch.stack([contexts[prompts[i]] for i in chosen])
         loss = masked_loss(model.predict_noise(noised, timesteps, context), noise, masks[rows])
         if not torch.isfinite(loss):
-            raise TrainingDiverged(number, options.learning_rate, last)
+            raise TrainingDiverged("loss", number, options.learning_rate, last)
         # A half-precision model would round the small gradients of a mean to nothing; times the area they survive.
+        # Where that is too much for it, the step is left out and the next one scaled less.
         optimizer.zero_grad()
-        (area * loss).backward()
-        vectors.grad.div_(area)
-        optimizer.step()
+        scale = headroom * masks[rows].sum(dim=(1, 2, 3)).mean()
+        (scale * loss).backward()
+        vectors.grad.div_(scale)
+        if torch.isfinite(vectors.grad).all():
+            optimizer.step()
+        else:
+            headroom /= 4
+            if headroom < LEAST_HEADROOM:
+                raise TrainingDiverged("gradient", number, options.learning_rate, last)
         if not torch.isfinite(vectors).all():
-            raise TrainingDiverged(number, options.learning_rate, last)
+            raise TrainingDiverged("token", number, options.learning_rate, last)
         last = TrainingStep(number, loss.item(), vectors.detach().clone())
         yield last
 

@@ -14,6 +14,7 @@ from .transformer import OPERATIONS, MotionConfig, sinusoidal_positions
 
 SD15_CHANNELS = (320, 640, 1280, 1280)
 V1_FRAMES = 24
+SAFE_TORCH = (2, 6)
 # Files without positions (AnimateLCM, some conversions) mean the sinusoidal table, as far as the
 # published modules with one go.
 FRAMES_WITHOUT_TABLE = 32
@@ -92,6 +93,11 @@ def read_motion_state_dict(path: str | Path) -> tuple[dict[str, Tensor], MotionC
             f"{path.name} comes with an input layer of {conv_in.shape[1]} channels (PIA or a model like it), so"
             " its motion module does not work alone: use an AnimateDiff v2 or v3 module"
         )
+    if odd := [key for key, value in tensors.items() if not value.is_floating_point() or value.ndim == 0]:
+        raise ValueError(
+            f"{path.name} has weights that are no tables of floating-point numbers, such as {odd[0]}: use the module "
+            "in float32, float16 or bfloat16"
+        )
     _add_missing_positions(tensors)
     try:
         config = config_from_state_dict(tensors, _heads(metadata))
@@ -142,6 +148,11 @@ def read_tensors(path: Path) -> tuple[dict[str, Tensor], Mapping[str, str]]:
 
 
 def _load_pickle(path: Path) -> object:
+    if tuple(map(int, torch.__version__.split(".")[:2])) < SAFE_TORCH:
+        raise ValueError(
+            f"{path.name} is a pickle, which PyTorch {torch.__version__} cannot read safely (CVE-2025-32434): update "
+            "PyTorch to 2.6 or newer, or use a .safetensors file of the same model"
+        )
     try:
         return torch.load(path, map_location="cpu", weights_only=True, mmap=zipfile.is_zipfile(path))
     except pickle.UnpicklingError as error:
@@ -163,7 +174,7 @@ def _load_pickle(path: Path) -> object:
         AttributeError,
         AssertionError,
     ) as error:
-        raise ValueError(f"{path.name} is damaged or no PyTorch file: download it again ({error})") from error
+        raise ValueError(f"{path.name} is damaged or no PyTorch file: download it again") from error
 
 
 def animatediff_name(key: str) -> str:

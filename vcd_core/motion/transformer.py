@@ -167,7 +167,7 @@ class TemporalTransformer(nn.Module):
         if len(x) % frames:
             raise ValueError(f"{len(x)} images do not divide into clips of {frames} frames")
 
-        normalised = self.norm(x)
+        normalised = self.norm(x).to(x.dtype)  # under autocast on a GPU the norm's result is float32
         tokens = rearrange(normalised, "(b f) c h w -> b (h w) f c", f=frames)  # a view
         chunks = tokens.split(_positions_per_chunk(tokens), dim=1)
         if torch.is_grad_enabled():

@@ -12,8 +12,8 @@ from pathlib import Path
 
 OK, USER_ERROR, STOPPED = 0, 2, 130
 
-# Top-level modules that `pip install 'comfyui-vcd[standalone]'` brings.
-STANDALONE_MODULES = {"accelerate", "av", "diffusers", "matplotlib", "PIL", "tqdm", "transformers"}
+# Top-level modules that `pip install '.[standalone]'` brings.
+STANDALONE_MODULES = {"accelerate", "av", "diffusers", "matplotlib", "PIL", "torch", "tqdm", "transformers"}
 SAMPLERS = ("dpmpp_2m", "ddim", "euler", "euler_ancestral")
 SCHEDULERS = ("karras", "normal")
 
@@ -64,7 +64,7 @@ def explained_imports() -> Iterator[None]:
         if package not in STANDALONE_MODULES:
             raise
         raise MissingPackage(
-            f"the package {package} is not installed: pip install 'comfyui-vcd[standalone]'"
+            f"the package {package} is not installed: pip install '.[standalone]' in a clone of ComfyUI-VCD"
         ) from error
 
 
@@ -121,7 +121,7 @@ def _add_t2v(commands) -> None:
     t2v.add_argument("--frames", type=_positive, default=16, help="length of the clip")
     t2v.add_argument("--size", type=_picture_size, default=512, help="height and width in pixels")
     t2v.add_argument("--steps", type=_positive, default=20, help="sampling steps")
-    t2v.add_argument("--cfg", type=float, default=8.0, help="how strongly the prompt acts; 1 is fastest")
+    t2v.add_argument("--cfg", type=_positive_float, default=8.0, help="how strongly the prompt acts; 1 is fastest")
     t2v.add_argument("--sampler", choices=SAMPLERS, default="dpmpp_2m", help="how the noise is taken away")
     t2v.add_argument("--scheduler", choices=SCHEDULERS, default="karras", help="in what steps")
     t2v.add_argument("--gamma", type=_fraction, default=0.1, help="likeness of neighbouring frames' noise, 0 to 1")

@@ -14,6 +14,7 @@ from ..identity import (
     check_token_name,
     load_photos,
     save_id_token,
+    save_partial_id_token,
 )
 from ..motion import MotionModule, load_motion_module, merge_motion_lora, read_motion_lora
 from ..video import write_video
@@ -27,6 +28,8 @@ def train(arguments: argparse.Namespace) -> None:
     if path.exists() and not arguments.overwrite:
         raise ValueError(f"{path} exists already: choose another name or add --overwrite")
     noun = arguments.noun.strip()
+    if not noun:
+        raise ValueError("--noun is empty: give a word for what the subject is, such as woman or cat")
     photos = load_photos(arguments.photos)
     options = TrainingOptions(
         arguments.steps, arguments.batch_size, learning_rate=arguments.learning_rate, seed=arguments.seed
@@ -46,9 +49,10 @@ def train(arguments: argparse.Namespace) -> None:
     token = IDToken(
         arguments.name, last.vectors.cpu(), noun, last.number, arguments.checkpoint.stem, date.today().isoformat()
     )
-    save_id_token(token, arguments.out, overwrite=arguments.overwrite)
     if failure is not None:
-        raise ValueError(f"{failure}. The vectors of step {last.number} were kept in {path}") from failure
+        kept = save_partial_id_token(token, arguments.out)
+        raise ValueError(f"{failure}. The vectors of step {last.number} were kept in {kept}") from failure
+    save_id_token(token, arguments.out, overwrite=arguments.overwrite)
     say(f"{path}: write {token.prompt!r} into a prompt")
 
 
@@ -71,6 +75,8 @@ def t2v(arguments: argparse.Namespace) -> None:
     motion = None
     if arguments.motion_module is not None:
         motion = _load_motion(arguments.motion_module, arguments.motion_lora, device)
+        if options.frames > motion.config.max_frames:
+            raise ValueError(f"--frames {options.frames}: this motion module knows at most {motion.config.max_frames}")
     elif arguments.motion_lora:
         raise ValueError("a motion LoRA changes a motion module: add --motion-module FILE")
     else:

@@ -11,8 +11,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from ..files import unfinished_file
 from ..identity import IDToken, TrainingOptions, load_photos, save_id_token, training_images
-from ..video import unfinished_file, write_video
+from ..video import write_video
 from .commands import say
 from .pipeline import ClipOptions, make_clip, train_token
 from .prompts import parse_prompt

@@ -5,9 +5,9 @@ from pathlib import Path
 
 from torch import Tensor
 
-from ..identity import load_id_token
+from ..identity import check_token_name, load_id_token
 
-_SUBJECT = re.compile(r"embedding:([\w-]+)(?:\.safetensors)?", re.IGNORECASE)
+_SUBJECT = re.compile(r"""embedding:([^\s,()]*?)(?=[.!?;:'"]*(?:[\s,()]|$))""", re.IGNORECASE)
 _WEIGHT = re.compile(r":\s*[\d.]+\s*\)")
 
 
@@ -26,7 +26,8 @@ def parse_prompt(prompt: str, embeddings: Path | None) -> list[str | Tensor]:
     pieces: list[str | Tensor] = []
     end = 0
     for subject in _SUBJECT.finditer(prompt):
-        pieces += [prompt[end : subject.start()], _vectors(subject[1], embeddings)]
+        name = check_token_name(subject[1].removesuffix(".safetensors"))
+        pieces += [prompt[end : subject.start()], _vectors(name, embeddings)]
         end = subject.end()
     return [*pieces, prompt[end:]]
 

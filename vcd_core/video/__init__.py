@@ -1,5 +1,5 @@
 """Clips as files."""
 
-from .files import unfinished_file, write_video
+from .files import write_video
 
-__all__ = ["unfinished_file", "write_video"]
+__all__ = ["write_video"]

@@ -1,7 +1,5 @@
 """Video files: all of one, or none."""
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from fractions import Fraction
 from pathlib import Path
 
@@ -9,17 +7,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-
-@contextmanager
-def unfinished_file(path: Path) -> Iterator[Path]:
-    """A name beside `path` to write to; it becomes `path` when the block ends, and vanishes when the block fails."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    unfinished = path.with_name(f".{path.name}.part")
-    try:
-        yield unfinished
-        unfinished.replace(path)
-    finally:
-        unfinished.unlink(missing_ok=True)
+from ..files import unfinished_file
 
 
 def write_video(path: str | Path, frames: Tensor, fps: float) -> Path:
