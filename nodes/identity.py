@@ -43,8 +43,8 @@ class LoadIdentityPhotos(io.ComfyNode):
                     "folder",
                     options=[NO_FOLDER, *photo_folders()],
                     default=NO_FOLDER,
-                    tooltip="A folder of photos inside ComfyUI's input folder: jpg, png, webp, bmp, tiff. A cut-out with a "
-                    "transparent background is its own mask; a .txt file of the same name is its caption.",
+                    tooltip="A folder of photos inside ComfyUI's input folder: jpg, png, webp, bmp, tiff. A cut-out "
+                    "with a transparent background is its own mask; a .txt file of the same name is its caption.",
                 ),
                 io.Image.Input(
                     "images",
