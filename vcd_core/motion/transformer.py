@@ -13,11 +13,10 @@ NORM_GROUPS = 32
 # Bytes of the widest intermediate, (tokens, 8 C), that one chunk may hold. On a CPU a chunk should stay near
 # the caches, and below the size at which the allocator fetches fresh pages every time; elsewhere it only
 # bounds memory, and fewer chunks mean fewer launches and weight transfers.
-CHUNK_BYTES_CPU = 48 * 2**20
+CHUNK_BYTES_CPU = 2**25
+CHUNK_BYTES_CPU_AUTOCAST = 3 * 2**24  # more: autocast converts the weights once a chunk
 CHUNK_BYTES = 2**28
-# Autocast converts the weights once a chunk, which only many tokens pay for.
 CHUNK_TOKENS_AT_LEAST = 512
-CHUNK_TOKENS_AT_LEAST_UNDER_AUTOCAST = 2048
 
 
 @dataclass(frozen=True)
@@ -188,8 +187,8 @@ class TemporalTransformer(nn.Module):
 def _positions_per_chunk(tokens: Tensor) -> int:
     """How many positions of (B, L, F, C) to attend to at once."""
     clips, _, frames, channels = tokens.shape
-    device = tokens.device.type
-    at_most = (CHUNK_BYTES_CPU if device == "cpu" else CHUNK_BYTES) // (8 * channels * tokens.element_size())
-    autocast = torch.is_autocast_enabled(device)
-    at_least = CHUNK_TOKENS_AT_LEAST_UNDER_AUTOCAST if autocast else CHUNK_TOKENS_AT_LEAST
-    return max(1, max(at_least, at_most) // (clips * frames))
+    budget = CHUNK_BYTES
+    if tokens.device.type == "cpu":
+        budget = CHUNK_BYTES_CPU_AUTOCAST if torch.is_autocast_enabled("cpu") else CHUNK_BYTES_CPU
+    at_most = budget // (8 * channels * tokens.element_size())
+    return max(1, max(CHUNK_TOKENS_AT_LEAST, at_most) // (clips * frames))
