@@ -30,9 +30,9 @@ class ComfyDenoiser:
         self.clip = clip.clone()
         self.clip.patcher = _for_training(self.clip.patcher)
         self.clip.cond_stage_model = self.clip.patcher.model
-        ((start, _), (end, _), *_, (padding, _)), *_ = self._tokenize("")
-        self.start, self.end, self.padding = start, end, padding
-        self.length = len(self._tokenize("")[0])
+        (empty,) = self._tokenize("")
+        (self.start, _), (self.end, _), *_, (self.padding, _) = empty
+        self.length = len(empty)
 
     @contextmanager
     def gradients(self) -> Iterator[None]:

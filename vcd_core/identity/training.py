@@ -149,7 +149,7 @@ def train_id_token(
         initial: (n, D) vectors to start from.
 
     Raises:
-        TrainingDiverged: a loss or vector that is not finite; carries the last good step.
+        TrainingDiverged: a loss, gradient or vector that is not finite; carries the last good step.
         ValueError: numbers of pictures, masks and prompts that do not fit, or an empty mask.
     """
     pictures = len(prompts)
@@ -171,8 +171,8 @@ def train_id_token(
         rows = (torch.tensor(chosen) + pictures * mirrored).to(device)
         timesteps = torch.randint(len(sigmas), (options.batch_size,), generator=generator).to(device)
         noise = _offset_noise(latents[rows].shape, options.noise_offset, generator).to(device)
-        scale = 1 / (1 + sigmas[timesteps].view(-1, 1, 1, 1) ** 2).sqrt()  # √ᾱ
-        noised = scale * latents[rows] + (1 - scale**2).sqrt() * noise
+        root_alpha = 1 / (1 + sigmas[timesteps].view(-1, 1, 1, 1) ** 2).sqrt()  # √ᾱ
+        noised = root_alpha * latents[rows] + (1 - root_alpha**2).sqrt() * noise
 
         contexts = {prompt: model.encode_prompt(prompt, vectors) for prompt in {prompts[i]: None for i in chosen}}
         context = torch.stack([contexts[prompts[i]] for i in chosen])
