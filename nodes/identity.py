@@ -13,6 +13,7 @@ from ..vcd_core.identity import (
     TrainingOptions,
     check_token_name,
     initial_vectors,
+    load_id_token,
     load_photos,
     save_id_token,
     save_partial_id_token,
@@ -22,12 +23,22 @@ from ..vcd_core.identity import (
 )
 from ..vcd_core.sampling import DiscreteSchedule
 from .convert import contact_sheet, photos_from_batch
-from .host.folders import check_photo_folder, embeddings_folder, photo_folder, photo_folders
+from .host.folders import (
+    EMBEDDINGS,
+    check_model_file,
+    check_photo_folder,
+    embeddings_folder,
+    model_path,
+    photo_folder,
+    photo_folders,
+    token_files,
+)
+from .host.prompts import clip_with_token
 from .host.training import ComfyDenoiser, encode_latents
 from .noise import MAX_SEED
 from .sockets import IDTokenSocket, LossMap, Photos
 
-NO_FOLDER = "(none)"
+NO_FOLDER = NO_FILE = "(none)"
 
 
 class LoadIdentityPhotos(io.ComfyNode):
@@ -37,14 +48,16 @@ class LoadIdentityPhotos(io.ComfyNode):
             node_id="VCD_LoadIdentityPhotos",
             display_name="Load Identity Photos (VCD)",
             category="VCD/identity",
-            description="5-10 photos of one person, animal or thing, from a folder, from images, or both.",
+            description="5-10 photos of one person, animal or thing, from a folder, from images, or both. Four drawn "
+            "characters come with the pack.",
             inputs=[
                 io.Combo.Input(
                     "folder",
                     options=[NO_FOLDER, *photo_folders()],
                     default=NO_FOLDER,
                     tooltip="A folder of photos inside ComfyUI's input folder: jpg, png, webp, bmp, tiff. A cut-out "
-                    "with a transparent background is its own mask; a .txt file of the same name is its caption.",
+                    "with a transparent background is its own mask; a .txt file of the same name is its caption. "
+                    "demo://… are characters that come with the pack, for its demo model.",
                 ),
                 io.Image.Input(
                     "images",
@@ -239,4 +252,50 @@ class TrainIDToken(io.ComfyNode):
         return io.NodeOutput(token, token.prompt, {"loss": losses}, ui=ui.PreviewText(report))
 
 
-NODES = [LoadIdentityPhotos, TrainIDToken]
+class LoadIDToken(io.ComfyNode):
+    @classmethod
+    def define_schema(cls) -> io.Schema:
+        return io.Schema(
+            node_id="VCD_LoadIDToken",
+            display_name="Load ID Token (VCD)",
+            category="VCD/identity",
+            description="A CLIP that knows one ID token, from a file or just trained. Prompts encoded with it follow "
+            "the token when it is trained anew; by the name alone, ComfyUI would not notice.",
+            inputs=[
+                io.Clip.Input("clip", tooltip="The CLIP of the checkpoint that makes the pictures. It is not changed."),
+                io.Combo.Input(
+                    "file",
+                    options=[NO_FILE, *token_files()],
+                    default=NO_FILE,
+                    tooltip="A .safetensors file in the embeddings folder, as Train ID Token (VCD) writes it.",
+                ),
+                IDTokenSocket.Input(
+                    "token",
+                    optional=True,
+                    tooltip="From Train ID Token (VCD), instead of a file.",
+                ),
+            ],
+            outputs=[io.Clip.Output(display_name="clip"), io.String.Output(display_name="prompt")],
+        )
+
+    @classmethod
+    def validate_inputs(cls, file: str | None) -> bool | str:
+        return file == NO_FILE or check_model_file(EMBEDDINGS, file, "ID token")
+
+    @classmethod
+    def fingerprint_inputs(cls, file: str | None, **_) -> tuple | None:
+        if file in (NO_FILE, None):
+            return None
+        status = model_path(EMBEDDINGS, file).stat()
+        return status.st_mtime_ns, status.st_size
+
+    @classmethod
+    def execute(cls, clip, file: str, token: IDToken | None = None) -> io.NodeOutput:
+        if token is None:
+            if file == NO_FILE:
+                raise ValueError("there is no ID token: choose a file, or connect the token of Train ID Token (VCD)")
+            token = load_id_token(model_path(EMBEDDINGS, file))
+        return io.NodeOutput(clip_with_token(clip, token), token.prompt.strip())
+
+
+NODES = [LoadIdentityPhotos, TrainIDToken, LoadIDToken]

@@ -9,6 +9,9 @@ from ...vcd_core.identity.photos import PHOTO_SUFFIXES
 
 MOTION_MODULES = "animatediff_models"
 MOTION_LORAS = "animatediff_motion_lora"
+EMBEDDINGS = "embeddings"
+SHIPPED_PHOTOS = Path(__file__).resolve().parents[2] / "demo" / "photos"
+SHIPPED_NOUNS = {"mia": "woman", "otto": "man", "bolt": "robot", "kit": "cat"}
 
 
 def model_files(kind: str) -> list[str]:
@@ -32,33 +35,48 @@ def model_path(kind: str, name: str) -> Path:
     return Path(folder_paths.get_full_path_or_raise(kind, name))
 
 
-def photo_folders() -> list[str]:
-    """Folders inside ComfyUI's input folder that hold photos, as paths with "/" relative to it."""
-    root = folder_paths.get_input_directory()
-    folders = (
+def photo_folders() -> dict[str, Path]:
+    """What is offered as a folder of photos, and where it is.
+
+    First the folders inside ComfyUI's input folder that hold photos, named by their path with "/" relative to it; then
+    the characters that come with the pack. No path has a "//", so the two cannot be taken for each other.
+    """
+    root = Path(folder_paths.get_input_directory())
+    own = sorted(
         Path(folder).relative_to(root).as_posix()
         for folder, _, files in os.walk(root, followlinks=True)
         if any(file.lower().endswith(PHOTO_SUFFIXES) for file in files)
     )
-    return sorted(folder for folder in folders if folder != ".")
+    folders = {name: root / name for name in own if name != "."}
+    for name, noun in SHIPPED_NOUNS.items():
+        if (SHIPPED_PHOTOS / name).is_dir():
+            folders[f"demo://{name} ({noun})"] = SHIPPED_PHOTOS / name
+    return folders
 
 
 def check_photo_folder(name: str | None) -> bool | str:
     """True if it is one of `photo_folders`, or a link will name it (None); else what a user should do."""
-    if name is None or name in photo_folders():
-        return True
+    return name is None or name in photo_folders() or _no_photos(name)
+
+
+def photo_folder(name: str) -> Path:
+    """Raises ValueError for a name that is none of `photo_folders`: it could lie anywhere."""
+    if (folder := photo_folders().get(name)) is None:
+        raise ValueError(_no_photos(name))
+    return folder
+
+
+def _no_photos(name: str) -> str:
     return (
         f"there are no photos in the folder {name!r}: put 5-10 photos of one subject into a folder inside "
         f"{folder_paths.get_input_directory()} and reload the page"
     )
 
 
-def photo_folder(name: str) -> Path:
-    """Raises ValueError for a name that is none of `photo_folders`: it could lie anywhere."""
-    if (problem := check_photo_folder(name)) is not True:
-        raise ValueError(problem)
-    return Path(folder_paths.get_input_directory()) / name
+def token_files() -> list[str]:
+    """The embeddings that can be ID tokens."""
+    return [name for name in folder_paths.get_filename_list(EMBEDDINGS) if name.endswith(".safetensors")]
 
 
 def embeddings_folder() -> Path:
-    return Path(folder_paths.get_folder_paths("embeddings")[0])
+    return Path(folder_paths.get_folder_paths(EMBEDDINGS)[0])

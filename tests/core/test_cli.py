@@ -21,7 +21,7 @@ from vcd_core.standalone.config import ModelConfig
 from vcd_core.standalone.pipeline import ClipOptions
 
 ROOT = Path(__file__).parents[2]
-NARROW = ModelConfig((32, 32, 32, 32), 32, 2, 4, (32, 64, 128, 128))
+NARROW = ModelConfig((32, 32, 32, 32), (True, True, True, False), 32, 2, 4, (32, 64, 128, 128))
 
 
 @pytest.fixture(scope="module", autouse=True)

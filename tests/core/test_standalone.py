@@ -23,8 +23,8 @@ from vcd_core.standalone.prompts import parse_prompt
 from vcd_core.standalone.random_model import random_model, random_motion_module
 from vcd_core.standalone.tokenizer import clip_tokenizer
 
-NARROW = ModelConfig((32, 64), 32, 2, 4, (32, 32, 32, 32))
-PUBLISHED = ModelConfig((32, 64, 128, 128), 32, 2, 4, (32, 64, 128, 128))
+NARROW = ModelConfig((32, 64), (True, False), 32, 2, 4, (32, 32, 32, 32))
+PUBLISHED = ModelConfig((32, 64, 128, 128), (True, True, True, False), 32, 2, 4, (32, 64, 128, 128))
 TINY = ClipOptions(frames=3, size=64, steps=2)
 
 

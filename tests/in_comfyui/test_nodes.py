@@ -7,6 +7,7 @@ import comfy.supported_models
 import folder_paths
 import pytest
 import torch
+from PIL import Image
 from vcd_pack.nodes.host import motion as host_motion
 from vcd_pack.nodes.host.motion import add_motion_lora, add_motion_module
 from vcd_pack.nodes.host.training import check_family
@@ -97,6 +98,30 @@ def test_images_join_the_photos_of_a_folder():
     assert [photo.mask for photo in photos] == [None, None]
     with pytest.raises(ValueError, match="Give one mask an image"):
         LoadIdentityPhotos.execute("(none)", images, torch.ones(1, 16, 16))
+
+
+def test_the_characters_of_the_pack_are_offered_behind_the_user_s_folders(tmp_path, monkeypatch):
+    offered = ["demo://mia (woman)", "demo://otto (man)", "demo://bolt (robot)", "demo://kit (cat)"]
+    folder = tmp_path / "demo:" / "mia (woman)"  # as near to one of the pack's names as a path can come
+    folder.mkdir(parents=True)
+    Image.new("RGB", (40, 30), "red").save(folder / "1.png")
+    monkeypatch.setattr(folder_paths, "get_input_directory", lambda: str(tmp_path))
+    choice = LoadIdentityPhotos.define_schema().inputs[0]
+    assert (choice.options, choice.default) == (["(none)", "demo:/mia (woman)", *offered], "(none)")
+
+    for name in offered:
+        assert LoadIdentityPhotos.validate_inputs(folder=name) is True
+        assert len(LoadIdentityPhotos.fingerprint_inputs(folder=name)) == 6
+        (photos,) = LoadIdentityPhotos.execute(name).result
+        assert len(photos) == 6
+        assert all(0 < photo.mask.mean() < 1 for photo in photos)
+    (photos,) = LoadIdentityPhotos.execute("demo:/mia (woman)").result
+    assert photos[0].image.shape == (30, 40, 3)
+
+    for name in ("demo://", "demo://mia", "demo://../weights", "demo://mia (woman)/..", "demo://mia (man)"):
+        assert name in LoadIdentityPhotos.validate_inputs(folder=name)
+        with pytest.raises(ValueError, match="no photos in the folder"):
+            LoadIdentityPhotos.execute(name)
 
 
 NARROW = MotionConfig(

@@ -1,15 +1,19 @@
 """One real ComfyUI server a host, shared by all tests that ask for `server`."""
 
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 import pytest
 import random_models
-from comfyui_hosts import Host, find_hosts, search_places
+from comfyui_hosts import PACK, ROOT, Host, find_hosts, search_places
 from comfyui_server import Server, start_server
+from demo_weights import write_random_demo
 from PIL import Image
 from real_photos import portrait_crops
+
+from vcd_core.standalone.weights_folder import MANIFEST
 
 HOSTS = find_hosts()
 
@@ -42,9 +46,20 @@ def host(request: pytest.FixtureRequest) -> Host:
 
 
 @pytest.fixture(scope="session")
-def server(host: Host, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+def pack(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Our pack; a copy with random weights for the demo model, where there are no trained ones yet."""
+    if (ROOT / "demo/weights" / MANIFEST).is_file():
+        return ROOT
+    copy = tmp_path_factory.mktemp("pack") / PACK
+    shutil.copytree(ROOT, copy, ignore=shutil.ignore_patterns(".*", "__pycache__", "out", "tests", "benchmarks"))
+    write_random_demo(copy / "demo/weights")
+    return copy
+
+
+@pytest.fixture(scope="session")
+def server(host: Host, pack: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     """The host's server with our pack. A test that wants other arguments calls `start_server` itself."""
-    with start_server(host, tmp_path_factory.mktemp(f"comfyui-{host.version}-")) as running:
+    with start_server(host, tmp_path_factory.mktemp(f"comfyui-{host.version}-"), packs=(pack,)) as running:
         yield running
 
 

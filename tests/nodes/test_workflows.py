@@ -19,6 +19,7 @@ from ui_workflows import (
     overlap,
     renamed,
     to_api,
+    user_files,
 )
 
 NAMES = sorted(path.stem for path in WORKFLOWS.glob("*.json"))
@@ -106,7 +107,7 @@ def test_what_is_chosen_is_on_offer(name, object_info):
     for node in completed(shipped(name), object_info).values():
         for key, kind, options in walk(object_info[node["class_type"]]["input"], node["inputs"]):
             offered = choices(kind, options)
-            if offered is not None and key in node["inputs"] and key not in FILE_FOLDERS:
+            if offered is not None and key in node["inputs"] and key not in user_files(node):
                 assert node["inputs"][key] in offered, (node["class_type"], key)
 
 
@@ -125,8 +126,8 @@ def test_every_input_of_our_nodes_has_a_tooltip(object_info):
 def test_the_note_names_every_file_and_where_it_goes(name):
     (note,) = [node["widgets_values"][0] for node in workflow(name)["nodes"] if node["type"] in NOTES]
     for node in shipped(name).values():
-        for key in FILE_FOLDERS.keys() & node["inputs"].keys():
-            assert str(node["inputs"][key]) in note
+        for key, file in user_files(node).items():
+            assert file in note
             assert FILE_FOLDERS[key] in note
         if "embedding:" in str(node["inputs"].get("text")):
             assert "models/embeddings" in note

@@ -10,7 +10,7 @@ from typing import Any
 
 from comfyui_server import Graph, Server
 from PIL import Image
-from ui_workflows import FILE_FOLDERS, Box, Workflow
+from ui_workflows import FILE_FOLDERS, Box, Workflow, user_files
 
 START_SECONDS = 120
 BROWSERS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
@@ -42,8 +42,8 @@ def what_is_missing() -> str:
 def place_stand_ins(base: Path, graph: Graph) -> None:
     """Puts empty files into a base directory where a graph wants a user's, so that the page misses none."""
     for node in graph.values():
-        for name in FILE_FOLDERS.keys() & node["inputs"].keys():
-            path = base / FILE_FOLDERS[name] / node["inputs"][name]
+        for name, file in user_files(node).items():
+            path = base / FILE_FOLDERS[name] / file
             path.parent.mkdir(parents=True, exist_ok=True)
             if path.suffix:
                 path.touch()

@@ -1,8 +1,11 @@
 """Graphs in ComfyUI's API format: the shipped ones, and small ones made for a test."""
 
 import json
+from fractions import Fraction
 from typing import Any
 
+import av
+import numpy as np
 from comfyui_hosts import ROOT
 from comfyui_server import Result
 from safetensors.torch import load_file
@@ -84,6 +87,14 @@ class Sampling:
 
     def save(self, latent: list) -> str:
         return self.graph.add("SaveLatent", samples=latent, filename_prefix="latents/test")
+
+
+def video(result: Result, key: str) -> tuple[np.ndarray, Fraction]:
+    """What a SaveVideo wrote: frames (F, H, W, 3) uint8, and how many a second."""
+    (path,) = result.files(key)
+    with av.open(str(path)) as file:
+        frames = [frame.to_ndarray(format="rgb24") for frame in file.decode(video=0)]
+        return np.stack(frames), file.streams.video[0].average_rate
 
 
 def latents(result: Result, key: str) -> Tensor:

@@ -27,6 +27,7 @@ FILE_FOLDERS = {  # inputs that offer a user's own files, and where these belong
     "motion_lora": "models/animatediff_motion_lora",
     "folder": "input",
 }
+OF_THE_PACK = "demo://"  # begins the names of folders that come with the pack
 MUTED, BYPASSED = 2, 4  # values of a node's "mode"
 TITLE_HEIGHT = 30
 
@@ -73,6 +74,12 @@ def default(kind: str, options: dict[str, Any]) -> Any:
 def chosen_inputs(options: dict[str, Any], choice: Any) -> dict[str, Any]:
     """The inputs that a choice of a dynamic combo brings."""
     return next((option["inputs"] for option in options["options"] if option["key"] == choice), {})
+
+
+def user_files(node: dict[str, Any]) -> dict[str, str]:
+    """Of a node in API format: the inputs that name a user's own file or folder, and the names."""
+    chosen = {name: node["inputs"][name] for name in FILE_FOLDERS.keys() & node["inputs"].keys()}
+    return {name: value for name, value in chosen.items() if not value.startswith(OF_THE_PACK)}
 
 
 # --- UI format -> API format -------------------------------------------------------------------------

@@ -9,12 +9,10 @@ from torch import Tensor, nn
 from ..motion.files import read_tensors
 from ..sampling import DiscreteSchedule
 from .config import SD15, ModelConfig
+from .ldm_layout import TEXT_PREFIX, UNET_PREFIX, VAE_PREFIX
 from .model import StableDiffusion
 from .tokenizer import clip_tokenizer
 
-UNET_PREFIX = "model.diffusion_model."
-VAE_PREFIX = "first_stage_model."
-TEXT_PREFIX = "cond_stage_model.transformer."
 VAE_PARTS = ("encoder.", "decoder.", "quant_conv.", "post_quant_conv.")
 
 _LOOKS_LIKE = (  # the first part of a name that occurs in any key decides
@@ -45,13 +43,27 @@ def load_checkpoint(path: str | Path, config: ModelConfig = SD15, *, device: str
     Raises:
         ValueError: the file is missing, damaged, could run code, or is of another family; which, and what to do.
     """
+    path = Path(path)
+    tensors, _ = read_tensors(path)
+    _check_family(tensors, config, path.name)
+    return model_from_tensors(tensors, config, path.name, device=device)
+
+
+def model_from_tensors(
+    tensors: Mapping[str, Tensor], config: ModelConfig, name: str, *, device: str = "cpu"
+) -> StableDiffusion:
+    """The model whose weights these are, in the published layout, in float32, frozen and in evaluation mode.
+
+    Args:
+        name: of the file they come from, for messages.
+
+    Raises:
+        ValueError: weights are missing, left over or of other shapes.
+    """
     from diffusers import AutoencoderKL, UNet2DConditionModel
     from diffusers.loaders.single_file_utils import convert_ldm_unet_checkpoint, convert_ldm_vae_checkpoint
     from transformers import CLIPTextConfig, CLIPTextModel
 
-    path = Path(path)
-    tensors, _ = read_tensors(path)
-    _check_family(tensors, config, path.name)
     unet = convert_ldm_unet_checkpoint(_part(tensors, UNET_PREFIX), config.unet())
     vae = convert_ldm_vae_checkpoint(
         {
@@ -68,7 +80,7 @@ def load_checkpoint(path: str | Path, config: ModelConfig = SD15, *, device: str
             return _with_weights(make, weights, device)
         except ValueError as error:
             raise ValueError(
-                f"{path.name} is not a whole checkpoint of the Stable Diffusion 1.5 family: {what} {error}"
+                f"{name} is not a whole checkpoint of the Stable Diffusion 1.5 family: {what} {error}"
             ) from error
 
     return StableDiffusion(

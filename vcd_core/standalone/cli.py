@@ -6,7 +6,7 @@ Exit codes: 0 done, 2 something the user can put right (one line on stderr), 130
 import argparse
 import os
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -24,17 +24,22 @@ class MissingPackage(Exception):
 
 def main(argv: Sequence[str] | None = None) -> int:
     arguments = build_parser().parse_args(argv)
+    return exit_code("vcd", lambda: run(arguments))
+
+
+def exit_code(program: str, work: Callable[[], None]) -> int:
+    """Does the work; what the user can put right becomes one line on stderr that begins with the program's name."""
     # torch's threads spin while they wait, by default. Beside other work on the same cores that can take many times
     # as long as sleeping; read once, when torch is loaded.
     os.environ.setdefault("OMP_WAIT_POLICY", "passive")
     try:
         with explained_imports():
-            run(arguments)
+            work()
     except KeyboardInterrupt:
         sys.stderr.write("\nstopped: nothing was left half-written\n")
         return STOPPED
     except (ValueError, OSError, MissingPackage) as error:
-        sys.stderr.write(f"vcd: {' '.join(str(error).split())}\n")
+        sys.stderr.write(f"{program}: {' '.join(str(error).split())}\n")
         return USER_ERROR
     return OK
 

@@ -40,7 +40,8 @@ def random_motion_module(seed: int, config: ModelConfig = DEMO) -> MotionModule:
     """A motion module for `random_model(…, config)`, in evaluation mode."""
     levels = len(config.channels)
     with _seeded(seed):
-        motion = MotionConfig(config.channels, (2,) * levels, (3,) * levels, mid_block=True, max_frames=MAX_FRAMES)
+        down, up = (config.unet_blocks,) * levels, (config.unet_blocks + 1,) * levels
+        motion = MotionConfig(config.channels, down, up, mid_block=True, max_frames=MAX_FRAMES)
         return MotionModule(motion).eval().requires_grad_(False)
 
 

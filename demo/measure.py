@@ -1,0 +1,73 @@
+"""How much like somebody the pictures are that a prompt gives, by the attribute reader."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from vcd_core.sampling import classifier_free_guidance, euler, normal_sigmas, start_latents
+from vcd_core.standalone.model import Prompt, StableDiffusion
+from vcd_core.vision import DrawnFaceDetector
+
+from . import world
+from .characters import Look
+from .people import NEW_PLACES
+from .reader import AttributeReader, Reading, read, similarity
+
+STEPS, CFG, SIZE = 20, 5.0, 128
+PROMPTS = tuple(
+    f"{opening} {{}} {place}"
+    for opening, place in zip(("a photo of", "a portrait of") * 5, (*NEW_PLACES, *NEW_PLACES)[:10], strict=True)
+)
+"""Ten prompts with the subject left out: every place that no photo shows, some twice."""
+
+
+@dataclass(frozen=True)
+class Eyes:
+    """What looks at pictures: the detector finds the face, the reader reads it."""
+
+    reader: AttributeReader
+    detector: DrawnFaceDetector
+
+    def read(self, images: Tensor) -> list[Reading]:
+        """Of pictures (F, 3, H, W) in [0, 1]."""
+        return read(self.reader, self.detector, images)
+
+
+@torch.no_grad()
+def draw_prompts(model: StableDiffusion, prompts: Sequence[Prompt], seed: int) -> Tensor:
+    """One picture a prompt, (N, 3, 128, 128) in [0, 1]."""
+    context = torch.stack([model.encode_pieces(prompt) for prompt in prompts])
+    denoise = classifier_free_guidance(model.denoiser(context), model.denoiser(model.encode_pieces([""])), CFG)
+    noise = torch.randn(len(prompts), 4, SIZE // 8, SIZE // 8, generator=torch.Generator().manual_seed(seed))
+    sigmas = normal_sigmas(model.schedule, STEPS)
+    return model.decode(euler(denoise, start_latents(noise, sigmas[0]), sigmas)) * 0.5 + 0.5
+
+
+def subject_prompts(subject: Prompt) -> list[Prompt]:
+    """PROMPTS about a subject, given in pieces."""
+    filled = []
+    for prompt in PROMPTS:
+        before, after = prompt.split("{}")
+        filled.append([before, *subject, after])
+    return filled
+
+
+def by_caption(look: Look) -> Prompt:
+    """The subject with every attribute spelled out."""
+    return [f"a {look.noun} with {', '.join(world.phrases(look).values())},"]
+
+
+def by_noun(look: Look) -> Prompt:
+    return [f"a {look.noun}"]
+
+
+def by_token(look: Look, vectors: Tensor) -> Prompt:
+    return ["a ", vectors, look.noun]
+
+
+def identity_scores(look: Look, readings: Sequence[Reading]) -> np.ndarray:
+    """(N,) in [0, 1]; 0 where no face was found."""
+    return np.array([similarity(look, reading) for reading in readings])

@@ -1,0 +1,48 @@
+"""The people whose photos ship with the demo: of combinations that the model never saw."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+from vcd_core.files import unfinished_file
+
+from . import world
+from .characters import Look
+
+PHOTOS = Path(__file__).parent / "photos"
+PHOTO_SIZE = 256
+PHOTO_PLACES = ("in a library", "in a flower meadow", "on a stage")
+NEW_PLACES = tuple(place for place in world.PLACES if place not in PHOTO_PLACES)
+PHOTO_FRAMINGS = ("portrait", "half", "close", "full", "portrait", "half")
+
+CAST = {"mia": ("woman", 9), "otto": ("man", 7), "bolt": ("robot", 9), "kit": ("cat", 4)}
+"""Name -> noun and seed."""
+
+
+def member(name: str) -> Look:
+    """How one of the cast looks."""
+    noun, seed = CAST[name]
+    return stranger(noun, seed)
+
+
+def stranger(noun: str, seed: int) -> Look:
+    """Somebody held out from training."""
+    return world.random_look(np.random.default_rng((seed, world.NOUNS.index(noun))), noun, held_out=True)
+
+
+def photos(look: Look, seed: int = 0, style: str = "soft") -> Iterator[world.Render]:
+    """Six photos of somebody: three places, near and far, looking here and there."""
+    rng = np.random.default_rng((seed, 2))
+    for number, framing in enumerate(PHOTO_FRAMINGS):
+        place = PHOTO_PLACES[number % len(PHOTO_PLACES)]
+        shot = world.random_clip(rng, "stand", 1, place, framing, style)[0]
+        yield world.render(look, shot, PHOTO_SIZE)
+
+
+def write_photos(folder: Path, look: Look, seed: int = 0) -> None:
+    """The photos as PNG whose transparency is the mask: colours are kept under it."""
+    for number, photo in enumerate(photos(look, seed), 1):
+        with unfinished_file(folder / f"{number}.png") as unfinished:
+            Image.fromarray(np.dstack([photo.image, photo.mask])).save(unfinished, format="PNG")

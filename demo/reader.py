@@ -1,0 +1,135 @@
+"""Reads back who is to be seen in a picture of the demo world, and where. Used only to measure."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from vcd_core.vision import DrawnFaceDetector
+
+from . import world
+from .characters import Look
+from .places import PLACES
+
+CROP = 96  # pixels
+CROP_UNITS = 3.8  # how much of the head's scale a crop shows
+CROP_MIDDLE = 0.2  # of it below the middle of the face
+NOWHERE = "nowhere in particular"
+PLACE_NAMES = (*PLACES, NOWHERE)
+
+
+@dataclass(frozen=True)
+class Reading:
+    """What one picture shows.
+
+    Attributes:
+        look: who, every attribute filled in; None if no face was found.
+        shirt: whether the picture reaches down to the shirt.
+        place: a key of PLACES.
+    """
+
+    look: Look | None
+    shirt: bool
+    place: str
+
+
+class AttributeReader(nn.Module):
+    """Head crops -> every attribute; small whole pictures -> the place."""
+
+    def __init__(self):
+        super().__init__()
+        self.features = nn.Sequential(
+            _block(3, 24), _block(24, 48), _Residual(48), _block(48, 72), _Residual(72), _block(72, 96), _Residual(96)
+        )
+        self.trunk = nn.Sequential(nn.Flatten(), nn.Linear(96 * (CROP // 16) ** 2, 160), nn.SiLU())
+        self.nouns = nn.Linear(160, len(world.NOUNS))
+        self.kinds = nn.ModuleDict({name: nn.Linear(160, len(kinds)) for name, kinds in world.KINDS.items()})
+        self.colours = nn.ModuleDict({name: nn.Linear(160, 3) for name in world.COLOURS})
+        self.place = nn.Sequential(
+            _block(3, 16), _block(16, 32), _block(32, 48), nn.Flatten(), nn.Linear(48 * 16, len(PLACE_NAMES))
+        )
+
+    def forward(self, crops: Tensor) -> dict[str, Tensor]:
+        """(N, 3, 96, 96) in [-1, 1] -> logits of "noun" and of each kind, (N, 3) in [-1, 1] of each colour."""
+        x = self.trunk(self.features(crops))
+        heads = {"noun": self.nouns, **self.kinds, **self.colours}
+        return {name: head(x) for name, head in heads.items()}
+
+    def places(self, images: Tensor) -> Tensor:
+        """(N, 3, H, W) in [-1, 1] -> logits of PLACE_NAMES."""
+        return self.place(F.interpolate(images, (32, 32), mode="area"))
+
+
+def head_crops(images: Tensor, boxes: Tensor) -> Tensor:
+    """Pictures (N, 3, H, W) in [-1, 1] and a face box each (N, 4) -> (N, 3, 96, 96); grey beyond the picture."""
+    height, width = images.shape[-2:]
+    middle = (boxes[:, :2] + boxes[:, 2:]) / 2
+    unit = ((boxes[:, 2:] - boxes[:, :2]).clamp(min=1).prod(1).sqrt() / 2)[:, None]
+    line = (torch.arange(CROP) + 0.5) / CROP - 0.5
+    x = middle[:, :1] + CROP_UNITS * unit * line
+    y = middle[:, 1:] + CROP_UNITS * unit * line + CROP_MIDDLE * unit
+    grid = torch.stack(
+        [(2 * x / width - 1)[:, None, :].expand(-1, CROP, -1), (2 * y / height - 1)[:, :, None].expand(-1, -1, CROP)],
+        -1,
+    )
+    return F.grid_sample(images, grid.to(images), align_corners=False)
+
+
+def shows_shirt(box: Sequence[float], height: int) -> bool:
+    """Whether a picture of this height goes on well below the chin."""
+    return box[3] + 0.35 * (box[3] - box[1]) / 2 < height
+
+
+@torch.no_grad()
+def read(reader: AttributeReader, detector: DrawnFaceDetector, images: Tensor) -> list[Reading]:
+    """What each picture (F, 3, H, W) in [0, 1] shows, of its best face."""
+    found = [faces[0] if faces else None for faces in detector.detect(images)]
+    pictures = images * 2 - 1
+    places = [PLACE_NAMES[index] for index in reader.places(pictures).argmax(1)]
+    whole = (0.0, 0.0, float(images.shape[-1]), float(images.shape[-2]))
+    boxes = [face.box if face else whole for face in found]
+    answers = reader(head_crops(pictures, torch.tensor(boxes)))
+    return [
+        Reading(
+            _look(answers, number) if face else None,
+            face is not None and shows_shirt(face.box, images.shape[-2]),
+            places[number],
+        )
+        for number, face in enumerate(found)
+    ]
+
+
+def similarity(true: Look, seen: Reading) -> float:
+    """`world.similarity`, without the shirt where the picture does not reach it; 0 where no face was found."""
+    if seen.look is None:
+        return 0.0
+    return world.similarity(true, seen.look, () if seen.shirt else ("shirt", "pattern"))
+
+
+def _look(answers: dict[str, Tensor], number: int) -> Look:
+    kinds = {name: kinds[answers[name][number].argmax()] for name, kinds in world.KINDS.items()}
+    colours = {
+        name: tuple(((answers[name][number].clamp(-1, 1) + 1) * 127.5).round().int().tolist()) for name in world.COLOURS
+    }
+    return Look(noun=world.NOUNS[answers["noun"][number].argmax()], **kinds, **colours)
+
+
+def _block(inputs: int, outputs: int) -> nn.Sequential:
+    """Halves the size."""
+    return nn.Sequential(
+        nn.Conv2d(inputs, outputs, 3, 2, 1, bias=False), nn.GroupNorm(8, outputs), nn.SiLU(inplace=True)
+    )
+
+
+class _Residual(nn.Module):
+    def __init__(self, width: int):
+        super().__init__()
+        self.layers = nn.Sequential(
+            nn.Conv2d(width, width, 3, 1, 1, bias=False), nn.GroupNorm(8, width), nn.SiLU(inplace=True),
+            nn.Conv2d(width, width, 3, 1, 1, bias=False), nn.GroupNorm(8, width),
+        )  # fmt: skip
+
+    def forward(self, x: Tensor) -> Tensor:
+        return F.silu(x + self.layers(x))

@@ -1,0 +1,117 @@
+"""What `make demo` does, from the photos to the report."""
+
+import argparse
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+
+from vcd_core.identity import IDToken, Photo, TrainingOptions, load_photos, save_id_token, training_images
+from vcd_core.standalone.demo_model import load_demo_model, load_demo_motion
+from vcd_core.standalone.model import StableDiffusion
+from vcd_core.standalone.pipeline import ClipOptions, make_clip, train_token
+from vcd_core.standalone.prompts import parse_prompt
+from vcd_core.video import write_video
+
+from . import measure
+from .characters import Look
+from .people import CAST, PHOTOS, member
+from .report import frames_of, write_contact_sheet, write_html, write_loss, write_summary
+from .weights import WEIGHTS, load_eyes
+
+SIZE, FPS, TOKENS = 128, 8.0, 4
+STEPS, BATCH, LEARNING_RATE = 300, 8, 1e-2
+CLIPS = {"beach": "on a beach", "snow": "waving in the snow", "moon": "walking on the moon"}
+
+
+def run(arguments: argparse.Namespace) -> None:
+    start = time.perf_counter()
+    out: Path = arguments.out
+    own = arguments.photos is not None
+    name = "subject" if own else arguments.character
+    noun = arguments.noun if own else CAST[name][0]
+    folder = arguments.photos if own else PHOTOS / name
+
+    say(f"Loading the demo model and the photos in {folder}")
+    model, motion = load_demo_model(WEIGHTS), load_demo_motion(WEIGHTS)
+    eyes = None if own else load_eyes()
+    photos = load_photos(folder)
+    token, losses = learn(model, photos, name, noun, arguments.seed)
+    save_id_token(token, out, overwrite=True)
+    scores = {} if eyes is None else measured(model, eyes, member(name), token, arguments.seed)
+
+    if arguments.style != "soft":
+        model = load_demo_model(WEIGHTS, style=True)
+    clips, files = {}, {}
+    for title, ending in CLIPS.items():
+        prompt = f"a photo of a {token.prompt} {ending}"
+        say(prompt)
+        options = ClipOptions(
+            frames=16, size=SIZE, steps=20, cfg=measure.CFG, gamma=arguments.gamma, seed=arguments.seed
+        )
+        clips[prompt] = make_clip(model, parse_prompt(prompt, out), parse_prompt("", out), options, motion)
+        files[prompt] = write_video(out / f"{title}.mp4", clips[prompt], FPS).name
+
+    pictures, masks = training_images(photos, SIZE)
+    shown = slice(len(photos))  # without their mirror images
+    faded = (pictures[shown] * 0.5 + 0.5) * (0.25 + 0.75 * masks[shown])
+    sheet = write_contact_sheet(
+        out / "contact_sheet.png",
+        [
+            ("the photos it learned from (outside the mask: faded)", faded),
+            *((prompt, frames_of(clip)) for prompt, clip in clips.items()),
+        ],
+    )
+    loss = write_loss(out / "loss.png", losses, noun)
+    seconds = time.perf_counter() - start
+    facts = {
+        "photos": f"{len(photos)} in {folder}",
+        "ID token": f"{token.prompt}: {TOKENS} vectors, {STEPS} steps",
+        "clips": f"16 frames of {SIZE}x{SIZE}, gamma {arguments.gamma}, seed {arguments.seed}, style {arguments.style}",
+        "time": f"{seconds:.0f} s",
+    }
+    page = write_html(
+        out / "index.html",
+        f"{name}, from {len(photos)} photos",
+        facts,
+        {called: np.asarray(values) for called, values in scores.items()},
+        {"photos and clips": sheet.name, **files, "training": loss.name},
+    )
+    summary = {
+        **facts,
+        "identity_similarity": {called: float(np.mean(values)) for called, values in scores.items()},
+        "seconds": round(seconds, 1),
+        "files": [str(page), str(sheet), str(loss), *(str(out / file) for file in files.values())],
+    }
+    write_summary(out / "summary.json", summary)
+    say(f"\nDone in {seconds:.0f} s. Open {page}, or look at {sheet}")
+
+
+def learn(model: StableDiffusion, photos: list[Photo], name: str, noun: str, seed: int) -> tuple[IDToken, list[float]]:
+    """The token, and the loss of every step."""
+    options = TrainingOptions(steps=STEPS, batch_size=BATCH, learning_rate=LEARNING_RATE, seed=seed)
+    steps = train_token(model, photos, noun, token_count=TOKENS, size=SIZE, options=options)
+    return IDToken(name, steps[-1].vectors, noun, steps[-1].number, base="demo model"), [step.loss for step in steps]
+
+
+def measured(
+    model: StableDiffusion, eyes: measure.Eyes, look: Look, token: IDToken, seed: int
+) -> dict[str, np.ndarray]:
+    """Identity similarity of ten pictures each, in places that no photo shows."""
+    subjects = {
+        f"the noun alone ({look.noun})": measure.by_noun(look),
+        f"the ID token ({token.prompt})": measure.by_token(look, token.vectors),
+        "a caption of every attribute": measure.by_caption(look),
+    }
+    scores = {}
+    for called, subject in subjects.items():
+        pictures = measure.draw_prompts(model, measure.subject_prompts(subject), seed)
+        scores[called] = measure.identity_scores(look, eyes.read(pictures))
+        say(f"identity similarity by {called}: {scores[called].mean():.2f}")
+    return scores
+
+
+def say(line: str) -> None:
+    sys.stdout.write(line + "\n")
+    sys.stdout.flush()

@@ -1,0 +1,72 @@
+"""The motion module: clips of the world, on AnimateDiff's noise schedule, with everything else frozen (its recipe)."""
+
+from pathlib import Path
+
+import numpy as np
+import torch
+from diffusers import UNet2DConditionModel
+from torch import Tensor, nn
+
+from vcd_core.motion import MotionConfig, MotionModule
+from vcd_core.sampling import DiscreteSchedule
+from vcd_core.standalone.config import DEMO
+from vcd_core.standalone.motion import inserted_motion
+
+from .. import world
+from ..tensors import as_tensor
+from ..train import SEED, Draws, Stage, averaged_weights
+from .image import contexts_of, denoising_loss, load_text
+from .latents import encoded_once
+
+FRAMES, MAX_FRAMES = 16, 32
+SHARD, SHARDS = 256, 12
+SCHEDULE = DiscreteSchedule.from_betas("linear")
+
+
+def config() -> MotionConfig:
+    levels = len(DEMO.channels)
+    blocks = DEMO.unet_blocks
+    return MotionConfig(DEMO.channels, (blocks,) * levels, (blocks + 1,) * levels, False, MAX_FRAMES)
+
+
+def clip(number: int) -> tuple[world.Look, list[world.Shot]]:
+    """The clip behind latents `number`."""
+    rng = np.random.default_rng((SEED, 1, number))
+    return world.random_look(rng), world.random_clip(rng, frames=FRAMES)
+
+
+def clip_latents(folder: Path, shards: int = SHARDS) -> Tensor:
+    """(shards * SHARD, 16, 4, 16, 16) float16; what is missing is made first."""
+
+    def drawn(numbers: range) -> Tensor:
+        clips = [clip(number) for number in numbers]
+        return as_tensor([world.render(look, shot).image for look, shots in clips for shot in shots])
+
+    return encoded_once(folder, "clips", shards, SHARD, 1, drawn).unflatten(0, (-1, FRAMES))
+
+
+def stage(folder: Path) -> Stage:
+    data, text = clip_latents(folder), load_text(folder)
+    unet = UNet2DConditionModel(**DEMO.unet())
+    unet.load_state_dict(averaged_weights(folder, "image"))
+    unet.eval().requires_grad_(False)
+
+    def loss(motion: nn.Module, draws: Draws) -> tuple[Tensor, dict[str, float]]:
+        number = int(draws.numpy.integers(len(data)))
+        look, shots = clip(number)
+        words = contexts_of(text, draws, [world.Scene(look, shots[0])])
+        clean = data[number].float() * DEMO.scaling_factor
+        with inserted_motion(unet, motion):
+            return denoising_loss(unet, clean, words.expand(FRAMES, -1, -1), draws, SCHEDULE, one_level=True)
+
+    def report(motion: nn.Module, folder: Path) -> dict[str, float]:
+        with torch.no_grad():
+            losses = [loss(motion, Draws(1, step))[0].item() for step in range(16)]
+        return {"fixed_loss": np.mean(losses)}
+
+    module = MotionModule(config())
+    for slot in module.modules():
+        if hasattr(slot, "proj_out"):
+            nn.init.zeros_(slot.proj_out.weight)
+            nn.init.zeros_(slot.proj_out.bias)
+    return Stage(module, loss, report, steps=12000, learning_rate=5e-4, weight_decay=0.01, average=0.998)

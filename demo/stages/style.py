@@ -1,0 +1,26 @@
+"""The second style: a LoRA of the UNet on the world drawn in ink. Captions are the same; only the drawing differs."""
+
+from pathlib import Path
+
+from diffusers import UNet2DConditionModel
+from peft import LoraConfig, inject_adapter_in_model
+
+from vcd_core.standalone.config import DEMO
+
+from ..train import Stage, averaged_weights
+from .image import stage as image_stage
+
+RANK = 8
+SHARDS = 3
+LAYERS = ("conv1", "conv2", "conv_shortcut", "to_q", "to_k", "to_v", "to_out.0", "proj_in", "proj_out", "conv")
+
+
+def stage(folder: Path) -> Stage:
+    unet = UNet2DConditionModel(**DEMO.unet())
+    unet.load_state_dict(averaged_weights(folder, "image"))
+    unet.requires_grad_(False)
+    unet = inject_adapter_in_model(LoraConfig(r=RANK, lora_alpha=RANK, target_modules=list(LAYERS)), unet)
+    made = image_stage(folder, "ink", SHARDS)
+    made.module, made.steps, made.learning_rate, made.weight_decay = unet, 5000, 1e-3, 0.0
+    made.average = 0.998
+    return made

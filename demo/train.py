@@ -1,0 +1,175 @@
+"""Trains the demo model from nothing: python -m demo.train STAGE [--steps N] [--minutes M].
+
+Stages, in order: vae, decoder, text, image, motion, style, reader, detector; `pack` writes the weights that ship. Each
+stage can be stopped at any moment and goes on where its last checkpoint stood: all randomness of step n comes from
+(seed, n). Checkpoints, logs and sample pictures go to --folder, by default ~/.cache/comfyui-vcd/demo.
+"""
+
+import argparse
+import copy
+import importlib
+import json
+import math
+import os
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import cv2
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from vcd_core.files import unfinished_file
+
+STAGES = ("vae", "decoder", "text", "image", "motion", "style", "reader", "detector", "pack")
+FOLDER = Path(os.environ.get("VCD_HOME", Path.home() / ".cache" / "comfyui-vcd")) / "demo"
+SEED = 20240213
+CHECKPOINT_SECONDS = 180
+
+
+@dataclass
+class Stage:
+    """What one stage trains.
+
+    Attributes:
+        module: holds everything that is trained.
+        loss: (module, generators of the step) -> scalar loss and figures for the log.
+        report: (averaged module, folder) -> figures; may write pictures.
+        steps: in all; the last fifth decays the learning rate.
+        learning_rate, weight_decay, clip: of AdamW, and the largest gradient norm.
+        average: decay of the weights' moving average.
+    """
+
+    module: nn.Module
+    loss: Callable[[nn.Module, "Draws"], tuple[Tensor, dict[str, float]]]
+    report: Callable[[nn.Module, Path], dict[str, float]]
+    steps: int
+    learning_rate: float
+    weight_decay: float = 0.0
+    clip: float = 1.0
+    average: float = 0.998
+    warmup: int = 200
+    report_every: int = 500
+
+
+class Draws:
+    """The random generators of one step."""
+
+    def __init__(self, seed: int, step: int):
+        self.numpy = np.random.default_rng((seed, step))
+        self.torch = torch.Generator().manual_seed(int(self.numpy.integers(2**63)))
+
+
+def train(name: str, stage: Stage, folder: Path, seconds: float = math.inf) -> nn.Module:
+    """Trains until the stage's steps are done or the time is up; returns the averaged module."""
+    module = stage.module
+    trained = [parameter for parameter in module.parameters() if parameter.requires_grad]
+    optimizer = torch.optim.AdamW(
+        trained, stage.learning_rate, betas=(0.9, 0.99), weight_decay=stage.weight_decay, fused=True
+    )
+    averaged = copy.deepcopy(module).requires_grad_(False).eval()
+    file = folder / f"{name}.pt"
+    step = 0
+    if file.exists():
+        state = torch.load(file, weights_only=True)
+        module.load_state_dict(state["module"])
+        averaged.load_state_dict(state["averaged"])
+        optimizer.load_state_dict(state["optimizer"])
+        step = state["step"]
+    start = saved = time.monotonic()
+    shown: list[float] = []
+
+    def save() -> None:
+        with unfinished_file(file) as unfinished:
+            torch.save(
+                {
+                    "module": module.state_dict(),
+                    "averaged": averaged.state_dict(),
+                    "optimizer": optimizer.state_dict(),
+                    "step": step,
+                },
+                unfinished,
+            )
+
+    def log(**figures) -> None:
+        line = {"stage": name, "step": step, "minutes": round((time.monotonic() - start) / 60, 1)} | {
+            key: round(float(value), 5) for key, value in figures.items()
+        }
+        print(json.dumps(line), flush=True)
+        with (folder / f"{name}.jsonl").open("a") as stream:
+            stream.write(json.dumps(line) + "\n")
+
+    while step < stage.steps and time.monotonic() - start < seconds:
+        for group in optimizer.param_groups:
+            group["lr"] = stage.learning_rate * rate(step, stage)
+        loss, figures = stage.loss(module, Draws(SEED, step))
+        optimizer.zero_grad()
+        loss.backward()
+        norm = nn.utils.clip_grad_norm_(trained, stage.clip)
+        if torch.isfinite(norm):
+            optimizer.step()
+        step += 1
+        decay = min(stage.average, step / (step + 10))
+        with torch.no_grad():
+            for slow, fast in zip(averaged.parameters(), module.parameters(), strict=True):
+                if fast.requires_grad:
+                    slow.lerp_(fast, 1 - decay)
+        shown.append(loss.item())
+        if step % 100 == 0:
+            log(loss=np.mean(shown), norm=norm, **figures)
+            shown.clear()
+        if step % stage.report_every == 0 and step < stage.steps:
+            log(**stage.report(averaged, folder))
+        if time.monotonic() - saved > CHECKPOINT_SECONDS:
+            save()
+            saved = time.monotonic()
+    save()
+    log(**stage.report(averaged, folder))
+    return averaged
+
+
+def rate(step: int, stage: Stage) -> float:
+    """Warm up, hold, and decay over the last fifth."""
+    return min(1.0, (step + 1) / stage.warmup, max(0.01, (stage.steps - step) / (0.2 * stage.steps)))
+
+
+def averaged_weights(folder: Path, name: str) -> dict[str, Tensor]:
+    """The averaged weights of a stage's last checkpoint."""
+    file = folder / f"{name}.pt"
+    if not file.exists():
+        raise SystemExit(f"{file} is missing: run python -m demo.train {name} first")
+    return torch.load(file, weights_only=True)["averaged"]
+
+
+def write_grid(path: Path, pictures: list[np.ndarray] | np.ndarray, columns: int) -> None:
+    """Pictures (H, W, 3) uint8 RGB in rows, as PNG."""
+    rows = [np.concatenate(list(pictures[i : i + columns]), 1) for i in range(0, len(pictures), columns)]
+    ok, data = cv2.imencode(".png", cv2.cvtColor(np.concatenate(rows), cv2.COLOR_RGB2BGR))
+    assert ok
+    path.write_bytes(data.tobytes())
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("stage", choices=STAGES)
+    parser.add_argument("--steps", type=int, help="train this many steps in all")
+    parser.add_argument("--minutes", type=float, default=math.inf, help="stop after this long; run again to go on")
+    parser.add_argument("--folder", type=Path, default=FOLDER)
+    arguments = parser.parse_args()
+    arguments.folder.mkdir(parents=True, exist_ok=True)
+    cv2.setNumThreads(1)
+    torch.manual_seed(SEED)
+    stage = importlib.import_module(f"demo.stages.{arguments.stage}")
+    if arguments.stage == "pack":
+        stage.pack(arguments.folder)
+        return
+    made = stage.stage(arguments.folder)
+    if arguments.steps:
+        made.steps = arguments.steps
+    train(arguments.stage, made, arguments.folder, 60 * arguments.minutes)
+
+
+if __name__ == "__main__":
+    main()

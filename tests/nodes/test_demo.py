@@ -1,0 +1,68 @@
+"""The shipped demo: photos of a character of the pack -> ID token -> clip, with whatever weights the model has."""
+
+from collections.abc import Iterator
+
+import pytest
+import torch
+from comfyui_server import Result
+from graphs import Graph, shipped, video
+from safetensors.torch import load_file
+
+from demo.people import CAST
+
+AFTER_THE_SAMPLER = {"VCD_Sampler", "VAEDecode", "CreateVideo", "SaveVideo"}
+
+
+def quick() -> Graph:
+    """The demo with fewer steps."""
+    return shipped("demo_t2v").set("VCD_TrainIDToken", steps=3, batch_size=2).set("VCD_Sampler", steps=2)
+
+
+def ran(graph: Graph, result: Result) -> set[str]:
+    """The classes of the nodes whose results were not reused."""
+    return {graph[key]["class_type"] for key in graph.keys() - set(result.cached)}
+
+
+@pytest.fixture(scope="module")
+def first(server) -> Iterator[Result]:
+    """The demo's first run; its token is gone when these tests are over, as others share the server's folders."""
+    yield server.queue(quick()).check()
+    (server.model_folder("embeddings") / "demo_mia.safetensors").unlink()
+
+
+def test_one_press_makes_a_token_and_a_clip(server, first):
+    graph = quick()
+    assert first.progress[graph.find("VCD_TrainIDToken")] == 3
+    frames, rate = video(first, graph.find("SaveVideo"))
+    assert rate == 8
+    assert frames.shape == (16, 128, 128, 3)
+    assert frames.std() > 5
+    tokens = load_file(server.model_folder("embeddings") / "demo_mia.safetensors")
+    assert {name: vectors.shape for name, vectors in tokens.items()} == {"clip_l": (4, 192)}
+    assert torch.isfinite(tokens["clip_l"]).all()
+
+
+@pytest.mark.usefixtures("first")
+def test_a_second_press_makes_nothing_anew(server):
+    assert ran(quick(), server.queue(quick()).check()) == set()
+
+
+@pytest.mark.usefixtures("first")
+def test_another_gamma_samples_alone(server):
+    graph = quick().set("VCD_Sampler", gamma=0.5)
+    assert ran(graph, server.queue(graph).check()) == AFTER_THE_SAMPLER
+
+
+def test_other_photos_change_the_clip_of_the_same_words(server, first):
+    """The prompt's text stays what it was, `embedding:demo_mia woman`: only the vectors behind it are others."""
+    graph = quick().set("VCD_LoadIdentityPhotos", folder="demo://otto (man)")
+    result = server.queue(graph).check()
+    assert ran(graph, result) >= {"VCD_TrainIDToken", "CLIPTextEncode"} | AFTER_THE_SAMPLER
+    (other, _), (mias, _) = (video(one, graph.find("SaveVideo")) for one in (result, first))
+    assert (other != mias).any()
+
+
+def test_the_characters_of_the_demo_are_on_offer(server):
+    _, options = server.object_info("VCD_LoadIdentityPhotos")["input"]["required"]["folder"]
+    offered = [name for name in options["options"] if name.startswith("demo://")]
+    assert offered == [f"demo://{name} ({noun})" for name, (noun, _) in CAST.items()]
