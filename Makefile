@@ -22,7 +22,7 @@ test-nodes: setup
 	$(RUN) -m pytest tests/nodes $(ARGS)
 
 demo: setup
-	$(RUN) -m vcd_core demo $(ARGS)
+	$(RUN) -m demo $(ARGS)
 
 # make comfyui [COMFYUI_PATH=/path/to/ComfyUI] [ARGS="--listen --port 8000"]
 comfyui: setup

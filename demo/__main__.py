@@ -7,7 +7,7 @@ import argparse
 import sys
 from pathlib import Path
 
-from vcd_core.standalone.cli import exit_code
+from vcd_core.standalone.cli import exit_code, fraction, seed
 
 OUT = Path("out/demo")
 
@@ -33,8 +33,8 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--photos", type=Path, help="your own photos instead; the model only knows its drawn world")
     parser.add_argument("--noun", help="what your photos show: woman, man, robot or cat")
     parser.add_argument("--style", choices=("soft", "ink"), default="soft", help="drawing style of the clips")
-    parser.add_argument("--gamma", type=float, default=0.1, help="likeness of neighbouring frames' noise, 0 to 1")
-    parser.add_argument("--seed", type=int, default=0, help="the same seed gives the same clips")
+    parser.add_argument("--gamma", type=fraction, default=0.1, help="likeness of neighbouring frames' noise, 0 to 1")
+    parser.add_argument("--seed", type=seed, default=0, help="the same seed gives the same clips")
     parser.add_argument("--out", type=Path, default=OUT, help="folder for what the demo makes")
     arguments = parser.parse_args()
     if arguments.photos is not None and not arguments.noun:

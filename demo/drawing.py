@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from functools import lru_cache
 
 import cv2
 import numpy as np
@@ -71,7 +72,8 @@ class Pen:
         """The whole picture from `top` to `bottom`, which is reached at the fraction `end` of its height."""
         side = len(self._image)
         share = np.clip(np.arange(side) / (side * end), 0, 1)[:, None]
-        self._image[:] = (np.array(top) * (1 - share) + np.array(bottom) * share).astype(np.uint8)[:, None]
+        column = (np.array(top) * (1 - share) + np.array(bottom) * share).astype(np.uint8)[:, None]
+        self._image[:] = cv2.resize(column, (side, side), interpolation=cv2.INTER_NEAREST)
 
     def paper(self, share: float) -> None:
         """Fades what has been drawn towards paper."""
@@ -92,16 +94,21 @@ class Pen:
 
     def _fixed_point(self, points: Sequence) -> np.ndarray:
         pixels = self.to_pixels(points) * SUPERSAMPLING - 0.5
-        return np.round(pixels * 2**_SHIFT).astype(np.int32)
+        return np.rint(pixels * 2**_SHIFT).astype(np.int32)
 
 
 def ellipse(x: float, y: float, rx: float, ry: float, power: float = 2.0, bottom: float = 1.0) -> np.ndarray:
     """A superellipse as (48, 2) points: power 2 is an ellipse, more is squarer; `bottom` narrows the lower half."""
+    return _superellipse(power, bottom) * (rx, ry) + (x, y)
+
+
+@lru_cache(512)
+def _superellipse(power: float, bottom: float) -> np.ndarray:
     cos, sin = np.cos(_TURN), np.sin(_TURN)
     across = np.sign(cos) * np.abs(cos) ** (2 / power)
     down = np.sign(sin) * np.abs(sin) ** (2 / power)
     across = across * np.where(down > 0, 1 - (1 - bottom) * down**2, 1)
-    return np.stack([x + rx * across, y + ry * down], axis=1)
+    return np.stack([across, down], axis=1)
 
 
 def arc(x: float, y: float, rx: float, ry: float, start: float, end: float, points: int = 20) -> np.ndarray:

@@ -37,13 +37,17 @@ class Eyes:
 
 
 @torch.no_grad()
-def draw_prompts(model: StableDiffusion, prompts: Sequence[Prompt], seed: int) -> Tensor:
-    """One picture a prompt, (N, 3, 128, 128) in [0, 1]."""
+def draw_prompts(model: StableDiffusion, prompts: Sequence[Prompt], seed: int, title: str = "drawing") -> Tensor:
+    """One picture a prompt, (N, 3, 128, 128) in [0, 1]; shows how far it is, under a title."""
+    from tqdm import tqdm
+
     context = torch.stack([model.encode_pieces(prompt) for prompt in prompts])
     denoise = classifier_free_guidance(model.denoiser(context), model.denoiser(model.encode_pieces([""])), CFG)
     noise = torch.randn(len(prompts), 4, SIZE // 8, SIZE // 8, generator=torch.Generator().manual_seed(seed))
     sigmas = normal_sigmas(model.schedule, STEPS)
-    return model.decode(euler(denoise, start_latents(noise, sigmas[0]), sigmas)) * 0.5 + 0.5
+    with tqdm(total=STEPS, desc=title, unit="step") as progress:
+        latents = euler(denoise, start_latents(noise, sigmas[0]), sigmas, callback=lambda *_: progress.update())
+    return model.decode(latents) * 0.5 + 0.5
 
 
 def subject_prompts(subject: Prompt) -> list[Prompt]:

@@ -20,7 +20,7 @@ from .people import CAST, PHOTOS, member
 from .report import frames_of, write_contact_sheet, write_html, write_loss, write_summary
 from .weights import WEIGHTS, load_eyes
 
-SIZE, FPS, TOKENS = 128, 8.0, 4
+FRAMES, SIZE, FPS, TOKENS = 16, 128, 8.0, 4
 STEPS, BATCH, LEARNING_RATE = 300, 8, 1e-2
 CLIPS = {"beach": "on a beach", "snow": "waving in the snow", "moon": "walking on the moon"}
 
@@ -47,9 +47,7 @@ def run(arguments: argparse.Namespace) -> None:
     for title, ending in CLIPS.items():
         prompt = f"a photo of a {token.prompt} {ending}"
         say(prompt)
-        options = ClipOptions(
-            frames=16, size=SIZE, steps=20, cfg=measure.CFG, gamma=arguments.gamma, seed=arguments.seed
-        )
+        options = ClipOptions(FRAMES, SIZE, measure.STEPS, measure.CFG, gamma=arguments.gamma, seed=arguments.seed)
         clips[prompt] = make_clip(model, parse_prompt(prompt, out), parse_prompt("", out), options, motion)
         files[prompt] = write_video(out / f"{title}.mp4", clips[prompt], FPS).name
 
@@ -68,7 +66,8 @@ def run(arguments: argparse.Namespace) -> None:
     facts = {
         "photos": f"{len(photos)} in {folder}",
         "ID token": f"{token.prompt}: {TOKENS} vectors, {STEPS} steps",
-        "clips": f"16 frames of {SIZE}x{SIZE}, gamma {arguments.gamma}, seed {arguments.seed}, style {arguments.style}",
+        "clips": f"{FRAMES} frames of {SIZE}x{SIZE}, gamma {arguments.gamma}, seed {arguments.seed}, "
+        f"style {arguments.style}",
         "time": f"{seconds:.0f} s",
     }
     page = write_html(
@@ -106,7 +105,7 @@ def measured(
     }
     scores = {}
     for called, subject in subjects.items():
-        pictures = measure.draw_prompts(model, measure.subject_prompts(subject), seed)
+        pictures = measure.draw_prompts(model, measure.subject_prompts(subject), seed, called)
         scores[called] = measure.identity_scores(look, eyes.read(pictures))
         say(f"identity similarity by {called}: {scores[called].mean():.2f}")
     return scores

@@ -8,6 +8,7 @@ from torch import Tensor, nn
 
 from vcd_core.standalone.config import DEMO
 
+from ..tensors import mixed_precision
 from ..train import Draws, Stage, averaged_weights
 from .vae import picture_loss, report, training_batch
 
@@ -24,7 +25,7 @@ def stage(folder: Path) -> Stage:
 
 def loss(vae: nn.Module, draws: Draws) -> tuple[Tensor, dict[str, float]]:
     images = training_batch(draws.numpy)
-    with torch.autocast("cpu", torch.bfloat16):
+    with mixed_precision():
         with torch.no_grad():
             latents = vae.encode(images).latent_dist.mode().float()
             noise = torch.randn(latents.shape, generator=draws.torch)

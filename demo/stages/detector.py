@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from vcd_core.vision.drawn_faces import LANDMARKS, STRIDE, TYPICAL_FACE, DrawnFaceDetector
 
 from .. import world
+from ..tensors import mixed_precision
 from ..train import Draws, Stage
 from .degrade import degrade
 
@@ -73,7 +74,7 @@ def loss(detector: nn.Module, draws: Draws) -> tuple[Tensor, dict[str, float]]:
         where += [(number, *cell) for cell in cells]
     pictures = torch.from_numpy(np.stack(images)).movedim(-1, 1).float() / 255
     heat = torch.from_numpy(np.stack(heats))
-    with torch.autocast("cpu", torch.bfloat16):
+    with mixed_precision():
         maps = detector(pictures).float()
     logits = maps[:, 0]
     certain = heat == 1

@@ -12,13 +12,13 @@ from vcd_core.standalone.config import DEMO
 
 from .. import world
 from ..places import PLACES
-from ..tensors import as_pictures
+from ..tensors import as_pictures, mixed_precision
 from ..train import Draws, Stage, averaged_weights, write_grid
 from .latents import latents, load_vae, scene
 from .text import NAME_LENGTHS, NAMED_SHARE, TextModel, named_prompt
 
 BATCH = 32
-SHARDS = 4
+SHARDS = 5
 WITHOUT_WORDS = 0.1  # of captions are left out, for classifier-free guidance
 SNR_LIMIT = 5.0
 SCHEDULE = DiscreteSchedule.from_betas("scaled_linear")
@@ -75,7 +75,7 @@ def denoising_loss(
     noise = torch.randn(clean.shape, generator=draws.torch)
     sigma = schedule.sigmas[timesteps].view(-1, 1, 1, 1)
     noised = (clean + sigma * noise) / (1 + sigma**2).sqrt()
-    with torch.autocast("cpu", torch.bfloat16):
+    with mixed_precision():
         predicted = unet(noised, timesteps, context).sample.float()
     error = (predicted - noise).square().mean((1, 2, 3))
     weight = (SNR_LIMIT * sigma.flatten() ** 2).clamp(max=1)
@@ -96,7 +96,7 @@ def contexts_of(text: TextModel, draws: Draws, scenes: list[world.Scene]) -> Ten
             prompts.append(named_prompt(text, rng, one, list(code))[0])
         else:
             prompts.append(text.rows(world.random_caption(rng, one.look, one.shot)))
-    with torch.autocast("cpu", torch.bfloat16):
+    with mixed_precision():
         return text(prompts)[0].float()
 
 
@@ -116,7 +116,7 @@ def samples(unet: nn.Module, text: TextModel, vae: nn.Module, cfg: float = 4.0, 
     def denoiser(words: Tensor):
         def denoise(x: Tensor, sigma: Tensor) -> Tensor:
             timestep = SCHEDULE.timestep(sigma).expand(len(x))
-            with torch.autocast("cpu", torch.bfloat16):
+            with mixed_precision():
                 return x - sigma * unet(x / (1 + sigma**2).sqrt(), timestep, words).sample.float()
 
         return denoise

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from .. import world
 from ..reader import NOWHERE, PLACE_NAMES, AttributeReader, head_crops, shows_shirt
-from ..tensors import as_tensor
+from ..tensors import as_tensor, mixed_precision
 from ..train import Draws, Stage
 from .degrade import degrade
 
@@ -29,7 +29,7 @@ def loss(reader: nn.Module, draws: Draws) -> tuple[Tensor, dict[str, float]]:
     boxes = np.array([one.face_box for one in renders], np.float32)
     size = boxes[:, 2:] - boxes[:, :2]
     boxes = boxes + np.tile(size, 2) * rng.normal(0, 0.04, (BATCH, 4)).astype(np.float32)
-    with torch.autocast("cpu", torch.bfloat16):
+    with mixed_precision():
         crops = head_crops(images, torch.from_numpy(boxes))
         answers = {name: answer.float() for name, answer in reader(crops).items()}
         where = reader.places(images).float()

@@ -20,6 +20,7 @@ from vcd_core.standalone.tokenizer import clip_tokenizer
 
 from .. import world
 from ..places import PLACES
+from ..tensors import mixed_precision
 from ..train import Draws, Stage
 
 BATCH = 64
@@ -168,7 +169,7 @@ def loss(model: TextModel, draws: Draws) -> tuple[Tensor, dict[str, float]]:
         targets.append(answers(words, scene.look, bool(named[number])) if words else {})
     longest = max(map(len, prompts)) + 3
     length = PROMPT_LENGTH if rng.random() < 0.15 else min(PROMPT_LENGTH, longest)
-    with torch.autocast("cpu", torch.bfloat16):
+    with mixed_precision():
         states, ends = model(prompts, length)
     states = states.float()
     behind = ends + (torch.rand(BATCH, generator=draws.torch) * (length - ends)).long()

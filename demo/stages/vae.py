@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from vcd_core.standalone.config import DEMO
 
-from ..tensors import as_pictures, as_tensor
+from ..tensors import as_pictures, as_tensor, mixed_precision
 from ..train import Draws, Stage, write_grid
 from ..world import Render, draw, random_look, random_scene, random_shot, render
 
@@ -46,7 +46,7 @@ def pass_over_idle_blocks(vae: AutoencoderKL) -> None:
 
 def loss(vae: nn.Module, draws: Draws) -> tuple[Tensor, dict[str, float]]:
     images = training_batch(draws.numpy)
-    with torch.autocast("cpu", torch.bfloat16):
+    with mixed_precision():
         posterior = vae.encode(images).latent_dist
         latents = posterior.sample(draws.torch)
         difference = vae.decode(latents).sample.float() - images

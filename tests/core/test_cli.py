@@ -1,9 +1,8 @@
 """The command line: what it writes, what it says, and with which exit code it ends."""
 
-import json
+import shutil
 import subprocess
 import sys
-from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
@@ -13,10 +12,10 @@ import random_models
 import torch
 from safetensors.torch import load_file, save_file
 
-from vcd_core.identity import TrainingDiverged, TrainingOptions, load_id_token, load_photos
+from vcd_core.identity import TrainingDiverged, TrainingOptions, load_id_token
 from vcd_core.motion import MotionModule
 from vcd_core.standalone import checkpoint as loader
-from vcd_core.standalone import cli, commands, demo, pipeline
+from vcd_core.standalone import cli, commands, pipeline
 from vcd_core.standalone.config import ModelConfig
 from vcd_core.standalone.pipeline import ClipOptions
 
@@ -51,7 +50,10 @@ def files(tmp_path_factory):
         lora = collect(random_models.random_motion_lora(draw, 2, True, 0.5))
     for name, tensors in {"sd15": checkpoint, "motion": motion, "lora": lora}.items():
         save_file(tensors, folder / f"{name}.safetensors")
-    demo.draw_photos(folder / "photos", size=64)
+    photos = folder / "photos"
+    photos.mkdir()
+    for number in (1, 2, 3):
+        shutil.copy(ROOT / f"demo/photos/mia/{number}.png", photos)
     return folder
 
 
@@ -143,7 +145,6 @@ def test_the_same_seed_gives_the_same_token_and_an_existing_one_is_kept(vcd, fil
         (lambda f: t2v_arguments(f, "cat " * 80), "shorten it"),
         (lambda f: ["t2v", "a cat", "clip.gif", "--checkpoint", "x"], "must end in .mp4"),
         (lambda f: ["t2v", "a cat", "a.mp4", "--checkpoint", "x", "--motion-lora", "y"], "add --motion-module"),
-        (lambda f: ["demo", "--photos", "nowhere"], "no folder nowhere"),
     ],
 )
 def test_what_the_user_can_put_right_is_one_line_and_exit_code_2(vcd, files, tmp_path, arguments, complaint):
@@ -272,53 +273,3 @@ def test_defaults_are_those_of_the_library():
 def test_a_motion_lora_is_a_file_and_perhaps_a_strength(text, expected):
     file, strength = cli._file_and_strength(text)
     assert (str(file), strength) == expected
-
-
-# --- the demo -------------------------------------------------------------------------------------------
-
-
-@pytest.fixture
-def short_demo(monkeypatch):
-    monkeypatch.setattr(demo, "SIZE", 64)
-    monkeypatch.setattr(demo, "TRAINING", replace(demo.TRAINING, steps=2))
-    monkeypatch.setattr(demo, "CLIP", replace(demo.CLIP, size=64, frames=4, steps=2))
-
-
-def test_the_demo_runs_the_chain_and_says_that_its_weights_are_random(vcd, tmp_path, short_demo):
-    from PIL import Image
-
-    code, out, err = vcd("demo")
-    assert code == 0, err
-    assert "RANDOM WEIGHTS" in out
-    assert "contact_sheet.png" in out.splitlines()[-1]
-    made = tmp_path / "out/demo"
-    assert sorted(str(path.relative_to(made)) for path in made.rglob("*") if path.is_file()) == [
-        "ava.safetensors",
-        "clip.mp4",
-        "contact_sheet.png",
-        "loss.png",
-        "photos/1.png",
-        "photos/2.png",
-        "photos/3.png",
-        "summary.json",
-    ]
-    assert video(made / "clip.mp4") == (4, 64, 64, 8.0)
-    summary = json.loads((made / "summary.json").read_text(encoding="utf-8"))
-    assert summary["weights"] == "random"
-    assert "noise" in summary["notice"]
-    assert all(Path(path).is_file() for path in [*summary["photos"], *summary["files"].values()])
-    assert Image.open(made / "loss.png").size[0] > 300
-
-    # Photos of one's own, into the same folder again.
-    assert vcd("demo", "--photos", made / "photos")[0] == 0
-
-
-def test_drawn_photos_show_one_face_with_its_mask(tmp_path):
-    demo.draw_photos(tmp_path, size=96)
-    photos = load_photos(tmp_path)
-    assert [photo.name for photo in photos] == ["1.png", "2.png", "3.png"]
-    for photo in photos:
-        assert photo.image.shape == (96, 96, 3)
-        assert 0.15 < photo.mask.mean() < 0.8
-        assert photo.mask[:4].max() == 0
-    assert not torch.equal(photos[0].image, photos[1].image)

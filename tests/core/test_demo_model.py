@@ -3,6 +3,7 @@
 import json
 import os
 import shutil
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -242,3 +243,11 @@ def test_a_file_is_read_for_its_hash_once(folder):
     for _ in range(3):
         verified_file(folder, MODEL_FILE)
     assert weights_folder._sha256.cache_info().misses == 1
+
+
+def test_too_little_memory_is_said_before_anything_is_read(shipped, monkeypatch):
+    import psutil
+
+    monkeypatch.setattr(psutil, "virtual_memory", lambda: SimpleNamespace(available=int(0.9 * 2**30)))
+    with pytest.raises(ValueError, match=r"needs 2\.0 GB of free memory and 0\.9 GB are free: close"):
+        load_demo_model(shipped[0] / "no such folder")

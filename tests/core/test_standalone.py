@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 import random_models
 import torch
+from random_pipeline import random_model, random_motion_module
 from safetensors.torch import save_file
 from torch.testing import assert_close
 
@@ -20,7 +21,6 @@ from vcd_core.standalone.config import SD15, ModelConfig
 from vcd_core.standalone.motion import inserted_motion
 from vcd_core.standalone.pipeline import SCHEDULERS, ClipOptions, make_clip
 from vcd_core.standalone.prompts import parse_prompt
-from vcd_core.standalone.random_model import random_model, random_motion_module
 from vcd_core.standalone.tokenizer import clip_tokenizer
 
 NARROW = ModelConfig((32, 64), (True, False), 32, 2, 4, (32, 32, 32, 32))

@@ -4,6 +4,7 @@ import importlib
 from pathlib import Path
 
 import torch
+from random_pipeline import random_model, random_motion_module
 
 KNOWN_WORDS = [320, 1125, 539, 2368, 2308, 2117, 49406, 49407]  # "a photo of cat woman beach", start, end
 STYLE_RANK = 4
@@ -23,20 +24,12 @@ def write_random_demo(folder: Path, core: str = "vcd_core"):
     Args:
         core: the name that vcd_core goes by in this process.
     """
-    names = ["config", "demo_model", "random_model", "weights_folder"]
-    config, demo_model, random_model, weights_folder = (
-        importlib.import_module(f"{core}.standalone.{name}") for name in names
-    )
-    motion_core, lora = (importlib.import_module(f"{core}.{name}") for name in ("motion", "motion.lora"))
+    names = ("demo_model", "weights_folder")
+    demo_model, weights_folder = (importlib.import_module(f"{core}.standalone.{name}") for name in names)
+    lora = importlib.import_module(f"{core}.motion.lora")
     generator = torch.Generator().manual_seed(0)
-    model = random_model.random_model(0)
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(0)
-        levels, blocks = len(config.DEMO.channels), config.DEMO.unet_blocks
-        places = (blocks,) * levels, (blocks + 1,) * levels
-        motion = motion_core.MotionModule(
-            motion_core.MotionConfig(config.DEMO.channels, *places, mid_block=False, max_frames=16, heads=4)
-        )
+    model = random_model(0, core=core)
+    motion = random_motion_module(0, core=core, mid_block=False, max_frames=16, heads=4)
     with torch.no_grad():
         words = model.text_encoder.get_input_embeddings().weight
         known = words[KNOWN_WORDS].clone()

@@ -13,7 +13,7 @@ from pathlib import Path
 OK, USER_ERROR, STOPPED = 0, 2, 130
 
 # Top-level modules that `pip install '.[standalone]'` brings.
-STANDALONE_MODULES = {"accelerate", "av", "diffusers", "matplotlib", "PIL", "torch", "tqdm", "transformers"}
+STANDALONE_MODULES = {"accelerate", "av", "diffusers", "matplotlib", "PIL", "psutil", "torch", "tqdm", "transformers"}
 SAMPLERS = ("dpmpp_2m", "ddim", "euler", "euler_ancestral")
 SCHEDULERS = ("karras", "normal")
 
@@ -45,14 +45,9 @@ def exit_code(program: str, work: Callable[[], None]) -> int:
 
 
 def run(arguments: argparse.Namespace) -> None:
-    if arguments.command == "demo":
-        from .demo import demo
+    from . import commands
 
-        demo(arguments)
-    else:
-        from . import commands
-
-        {"train": commands.train, "t2v": commands.t2v}[arguments.command](arguments)
+    {"train": commands.train, "t2v": commands.t2v}[arguments.command](arguments)
 
 
 @contextmanager
@@ -81,7 +76,6 @@ def build_parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
     _add_train(commands)
     _add_t2v(commands)
-    _add_demo(commands)
     return parser
 
 
@@ -103,7 +97,7 @@ def _add_train(commands) -> None:
     train.add_argument("--learning-rate", type=_positive_float, default=1e-3, help="lower it if training diverges")
     train.add_argument("--tokens", type=_positive, default=4, help="vectors that stand for the subject")
     train.add_argument("--size", type=_picture_size, default=512, help="photos are cropped and resized to this square")
-    train.add_argument("--seed", type=_seed, default=0, help="the same seed and photos give the same token")
+    train.add_argument("--seed", type=seed, default=0, help="the same seed and photos give the same token")
     train.add_argument("--overwrite", action="store_true", help="replace a token of this name")
 
 
@@ -129,15 +123,9 @@ def _add_t2v(commands) -> None:
     t2v.add_argument("--cfg", type=_positive_float, default=8.0, help="how strongly the prompt acts; 1 is fastest")
     t2v.add_argument("--sampler", choices=SAMPLERS, default="dpmpp_2m", help="how the noise is taken away")
     t2v.add_argument("--scheduler", choices=SCHEDULERS, default="karras", help="in what steps")
-    t2v.add_argument("--gamma", type=_fraction, default=0.1, help="likeness of neighbouring frames' noise, 0 to 1")
-    t2v.add_argument("--seed", type=_seed, default=0, help="the same seed gives the same clip")
+    t2v.add_argument("--gamma", type=fraction, default=0.1, help="likeness of neighbouring frames' noise, 0 to 1")
+    t2v.add_argument("--seed", type=seed, default=0, help="the same seed gives the same clip")
     t2v.add_argument("--fps", type=_positive_float, default=8.0, help="frames a second")
-
-
-def _add_demo(commands) -> None:
-    demo = _command(commands, "demo", "Show the whole chain, photos to clip, on a small model of random weights.")
-    demo.add_argument("--out", type=Path, default=Path("out/demo"), help="folder for what the demo makes")
-    demo.add_argument("--photos", type=Path, default=argparse.SUPPRESS, help="your photos in place of drawn ones")
 
 
 def _positive(text: str) -> int:
@@ -156,7 +144,7 @@ def _positive_float(text: str) -> float:
     return value
 
 
-def _fraction(text: str) -> float:
+def fraction(text: str) -> float:
     try:
         value = float(text)
     except ValueError:
@@ -166,7 +154,7 @@ def _fraction(text: str) -> float:
     return value
 
 
-def _seed(text: str) -> int:
+def seed(text: str) -> int:
     if not text.isdecimal() or int(text) >= 2**64:
         raise argparse.ArgumentTypeError(f"must be a whole number from 0 to 2^64 - 1, not {text!r}")
     return int(text)

@@ -31,7 +31,25 @@ MODEL_FILE = "demo-model.safetensors"
 MOTION_FILE = "demo-motion.safetensors"
 STYLE_FILE = "demo-style.safetensors"
 
+MEMORY = 2 * 2**30  # bytes; the demo from photos to clips stays below it, PyTorch's own code included
+
 WORDS = f"{TEXT_PREFIX}text_model.embeddings.token_embedding"
+
+
+def require_memory(needed: int = MEMORY) -> None:
+    """Asks for so many bytes of free memory before anything is loaded.
+
+    Raises:
+        ValueError: less is free; how much, and what to do.
+    """
+    from psutil import virtual_memory
+
+    free = virtual_memory().available
+    if free < needed:
+        raise ValueError(
+            f"the demo needs {needed / 2**30:.1f} GB of free memory and {free / 2**30:.1f} GB are free: close other "
+            "programs, or use a machine with more memory"
+        )
 
 
 def load_demo_model(folder: Path, *, style: bool = False, device: str = "cpu") -> StableDiffusion:
@@ -41,8 +59,9 @@ def load_demo_model(folder: Path, *, style: bool = False, device: str = "cpu") -
         style: with the second style merged into the UNet.
 
     Raises:
-        ValueError: a file is missing or not the one that shipped; which, and how to get it back.
+        ValueError: a file is missing or not the one that shipped; which, and how to get it back. Or too little memory.
     """
+    require_memory()
     model = model_from_tensors(read_demo_weights(folder), DEMO, MODEL_FILE, device=device)
     if style:
         merge_style(model.unet, verified_file(folder, STYLE_FILE))

@@ -1,32 +1,35 @@
-"""A small model of random weights: the whole chain runs on it in seconds, and its pictures are noise."""
+"""A small model of random weights in the library's own classes: the whole chain runs on it in seconds."""
 
+import importlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 
 import torch
 from torch import nn
 
-from ..motion import MotionConfig, MotionModule
-from ..sampling import DiscreteSchedule
-from .config import DEMO, ModelConfig
-from .model import StableDiffusion
-from .tokenizer import clip_tokenizer
-
 MAX_FRAMES = 32
 
 
-def random_model(seed: int, config: ModelConfig = DEMO) -> StableDiffusion:
-    """A model of these sizes whose VAE keeps the size of what passes it: latents and pictures of ordinary contrast."""
+def random_model(seed: int, config=None, core: str = "vcd_core"):
+    """A StableDiffusion whose VAE keeps the size of what passes it: latents and pictures of ordinary contrast.
+
+    Args:
+        config: the sizes; by default the demo model's.
+        core: the name that vcd_core goes by in this process.
+    """
     from diffusers import AutoencoderKL, UNet2DConditionModel
     from transformers import CLIPTextConfig, CLIPTextModel
 
+    names = ("sampling", "standalone.config", "standalone.model", "standalone.tokenizer")
+    sampling, configs, models, tokenizer = (importlib.import_module(f"{core}.{name}") for name in names)
+    config = config or configs.DEMO
     with _seeded(seed):
-        model = StableDiffusion(
+        model = models.StableDiffusion(
             unet=UNet2DConditionModel(**config.unet()),
             vae=AutoencoderKL(**config.vae()),
             text_encoder=CLIPTextModel(CLIPTextConfig(**config.text_encoder())),
-            tokenizer=clip_tokenizer(),
-            schedule=DiscreteSchedule.from_betas("scaled_linear"),
+            tokenizer=tokenizer.clip_tokenizer(),
+            schedule=sampling.DiscreteSchedule.from_betas("scaled_linear"),
             scaling_factor=config.scaling_factor,
         )
         for part in (model.unet, model.vae, model.text_encoder):
@@ -36,13 +39,15 @@ def random_model(seed: int, config: ModelConfig = DEMO) -> StableDiffusion:
     return model
 
 
-def random_motion_module(seed: int, config: ModelConfig = DEMO) -> MotionModule:
-    """A motion module for `random_model(…, config)`, in evaluation mode."""
+def random_motion_module(seed: int, config=None, core: str = "vcd_core", **changes):
+    """A MotionModule for `random_model(…, config)`, in evaluation mode; `changes` go to its MotionConfig."""
+    motion = importlib.import_module(f"{core}.motion")
+    config = config or importlib.import_module(f"{core}.standalone.config").DEMO
     levels = len(config.channels)
+    down, up = (config.unet_blocks,) * levels, (config.unet_blocks + 1,) * levels
+    sizes = {"mid_block": True, "max_frames": MAX_FRAMES, **changes}
     with _seeded(seed):
-        down, up = (config.unet_blocks,) * levels, (config.unet_blocks + 1,) * levels
-        motion = MotionConfig(config.channels, down, up, mid_block=True, max_frames=MAX_FRAMES)
-        return MotionModule(motion).eval().requires_grad_(False)
+        return motion.MotionModule(motion.MotionConfig(config.channels, down, up, **sizes)).eval().requires_grad_(False)
 
 
 @contextmanager
