@@ -1,9 +1,17 @@
-"""Files that are whole or not there."""
+"""Files: written whole or not at all, and read without running what is in them."""
 
 import os
-from collections.abc import Iterator
+import pickle
+import zipfile
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
+
+import torch
+from safetensors import SafetensorError, safe_open
+from torch import Tensor
+
+SAFE_TORCH = (2, 6)
 
 
 @contextmanager
@@ -16,3 +24,63 @@ def unfinished_file(path: Path) -> Iterator[Path]:
         unfinished.replace(path)
     finally:
         unfinished.unlink(missing_ok=True)
+
+
+def read_tensors(path: Path) -> tuple[dict[str, Tensor], Mapping[str, str]]:
+    """A file's tensors, without "state_dict" around and "module." before them, and its safetensors metadata.
+
+    Tensors are mapped from the file where its format allows. Nothing in the file is ever executed.
+
+    Raises:
+        ValueError: the file is missing, empty, damaged, or holds Python objects besides tensors.
+    """
+    if not path.is_file():
+        raise ValueError(f"there is no file {path.name} in {path.parent}: check the name")
+    if path.stat().st_size == 0:
+        raise ValueError(f"{path.name} is empty: download it again")
+    metadata: Mapping[str, str] = {}
+    if path.suffix == ".safetensors":
+        try:
+            with safe_open(path, framework="pt") as file:
+                metadata = file.metadata() or {}
+                content = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118
+        except SafetensorError as error:
+            raise ValueError(f"{path.name} is damaged or no safetensors file: download it again ({error})") from error
+    else:
+        content = _load_pickle(path)
+    if isinstance(content, dict) and isinstance(content.get("state_dict"), dict):
+        content = content["state_dict"]
+    if not isinstance(content, dict):
+        raise ValueError(f"{path.name} holds a {type(content).__name__}, not a table of weights")
+    tensors = {key: value for key, value in content.items() if isinstance(value, Tensor)}
+    return {str(key).removeprefix("module."): value for key, value in tensors.items()}, metadata
+
+
+def _load_pickle(path: Path) -> object:
+    if tuple(map(int, torch.__version__.split(".")[:2])) < SAFE_TORCH:
+        raise ValueError(
+            f"{path.name} is a pickle, which PyTorch {torch.__version__} cannot read safely (CVE-2025-32434): update "
+            "PyTorch to 2.6 or newer, or use a .safetensors file of the same model"
+        )
+    try:
+        return torch.load(path, map_location="cpu", weights_only=True, mmap=zipfile.is_zipfile(path))
+    except pickle.UnpicklingError as error:
+        if any(sign in str(error) for sign in ("Unsupported global", "Unsupported class", "Trying to")):
+            raise ValueError(
+                f"{path.name} holds Python objects besides tensors. Loading it could run code, so it was"
+                " refused: use a .safetensors file of the same model"
+            ) from error
+        raise ValueError(f"{path.name} is damaged or no PyTorch file: download it again") from error
+    # Undocumented: what torch's readers were seen to raise, or can raise, on arbitrary bytes.
+    except (
+        OSError,
+        RuntimeError,
+        EOFError,
+        KeyError,
+        IndexError,
+        ValueError,
+        TypeError,
+        AttributeError,
+        AssertionError,
+    ) as error:
+        raise ValueError(f"{path.name} is damaged or no PyTorch file: download it again") from error
