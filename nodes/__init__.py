@@ -2,9 +2,9 @@
 
 from comfy_api.latest import ComfyExtension, io
 
-from . import demo, identity, motion, noise
+from . import demo, identity, motion, noise, segmentation
 
 
 class VCDExtension(ComfyExtension):
     async def get_node_list(self) -> list[type[io.ComfyNode]]:
-        return [*identity.NODES, *noise.NODES, *motion.NODES, *demo.NODES]
+        return [*identity.NODES, *segmentation.NODES, *noise.NODES, *motion.NODES, *demo.NODES]

@@ -40,9 +40,13 @@ def contact_sheet(images: Tensor, masks: Tensor, height: int = 128):
         masks: (N, 1, S, S) in [0, 1].
         height: of the row, in pixels.
     """
-    from PIL import Image
-
     faded = (images * 0.5 + 0.5) * (0.25 + 0.75 * masks)
     faded = torch.nn.functional.interpolate(faded, (height, height), mode="area").clamp(0, 1)
-    row = torch.cat(list(faded), dim=2).permute(1, 2, 0)
-    return Image.fromarray((row * 255).round().byte().numpy())
+    return to_pil(torch.cat(list(faded), dim=2).permute(1, 2, 0))
+
+
+def to_pil(picture: Tensor):
+    """(H, W, 3) in [0, 1] as a PIL image."""
+    from PIL import Image
+
+    return Image.fromarray((picture * 255).round().byte().numpy())

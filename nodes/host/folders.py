@@ -6,21 +6,28 @@ from pathlib import Path
 import folder_paths
 
 from ...vcd_core.identity.photos import PHOTO_SUFFIXES
+from ...vcd_core.vision.grounding_dino import FILES as GROUNDING_DINO_FILES
 
 MOTION_MODULES = "animatediff_models"
 MOTION_LORAS = "animatediff_motion_lora"
 EMBEDDINGS = "embeddings"
+SAMS = "sams"
+GROUNDING_DINO = "grounding-dino"
 SHIPPED_PHOTOS = Path(__file__).resolve().parents[2] / "demo" / "photos"
 SHIPPED_NOUNS = {"mia": "woman", "otto": "man", "bolt": "robot", "kit": "cat"}
 
 
 def model_files(kind: str) -> list[str]:
     """The files of a model folder, `extra_model_paths.yaml` included; the folder is made known if it is not."""
+    _make_known(kind)
+    folder_paths.folder_names_and_paths[kind][1].update(folder_paths.supported_pt_extensions)
+    return folder_paths.get_filename_list(kind)
+
+
+def _make_known(kind: str) -> None:
     default = Path(folder_paths.models_dir) / kind
     default.mkdir(parents=True, exist_ok=True)
     folder_paths.add_model_folder_path(kind, str(default))
-    folder_paths.folder_names_and_paths[kind][1].update(folder_paths.supported_pt_extensions)
-    return folder_paths.get_filename_list(kind)
 
 
 def check_model_file(kind: str, name: str | None, what: str) -> bool | str:
@@ -33,6 +40,38 @@ def check_model_file(kind: str, name: str | None, what: str) -> bool | str:
 
 def model_path(kind: str, name: str) -> Path:
     return Path(folder_paths.get_full_path_or_raise(kind, name))
+
+
+def grounding_dino_folders() -> dict[str, Path]:
+    """The folders below models/grounding-dino that hold a model in transformers' layout, by their path from there."""
+    _make_known(GROUNDING_DINO)
+    return {
+        Path(folder).relative_to(root).as_posix(): Path(folder)
+        for root in folder_paths.get_folder_paths(GROUNDING_DINO)
+        for folder, _, files in sorted(os.walk(root, followlinks=True))
+        if "config.json" in files and folder != root
+    }
+
+
+def check_grounding_dino_folder(name: str | None) -> bool | str:
+    """True if it is one of `grounding_dino_folders`, or a link will name it (None); else what a user should do."""
+    return name is None or name in grounding_dino_folders() or _no_grounding_dino(name)
+
+
+def grounding_dino_folder(name: str) -> Path:
+    """Raises ValueError for a name that is none of `grounding_dino_folders`: it could lie anywhere."""
+    if (folder := grounding_dino_folders().get(name)) is None:
+        raise ValueError(_no_grounding_dino(name))
+    return folder
+
+
+def _no_grounding_dino(name: str) -> str:
+    folders = ", ".join(folder_paths.get_folder_paths(GROUNDING_DINO))
+    return (
+        f"there is no GroundingDINO folder {name!r} in {folders}: make a folder there with the files of "
+        f"IDEA-Research/grounding-dino-base ({GROUNDING_DINO_FILES}) and reload the page, or write that name into "
+        "hugging_face_id to have it downloaded"
+    )
 
 
 def photo_folders() -> dict[str, Path]:

@@ -1,6 +1,7 @@
 """The ID module: a few token vectors that carry one subject, and how they are learned from photos."""
 
 from .photos import Photo, load_photos, training_images
+from .segmentation import SegmentedPhoto, segment_photos
 from .token import IDToken, check_token_name, load_id_token, save_id_token, save_partial_id_token
 from .training import (
     PLACEHOLDER,
@@ -18,6 +19,7 @@ __all__ = [
     "PLACEHOLDER",
     "IDToken",
     "Photo",
+    "SegmentedPhoto",
     "TextConditionedDenoiser",
     "TrainingDiverged",
     "TrainingOptions",
@@ -29,6 +31,7 @@ __all__ = [
     "masked_loss",
     "save_id_token",
     "save_partial_id_token",
+    "segment_photos",
     "train_id_token",
     "training_images",
     "training_prompts",
