@@ -10,8 +10,8 @@ export COMFYUI_PATH
 setup:
 	@$(PYTHON) scripts/environment.py
 
-# Threads that wait without spinning: the tests share few cores with a server.
-test-core test-nodes: export OMP_WAIT_POLICY ?= passive
+# Threads that soon stop spinning while they wait: the tests share few cores with a server.
+test-core test-nodes: export GOMP_SPINCOUNT ?= 10000
 
 test: test-core test-nodes
 

@@ -27,18 +27,19 @@ def parse() -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         prog="make demo", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument(
-        "--character", choices=("mia", "otto", "bolt", "kit"), default="mia", help="whose photos are used"
-    )
+    parser.add_argument("--character", choices=("mia", "otto", "bolt", "kit"), help="whose photos are used; else mia's")
     parser.add_argument("--photos", type=Path, help="your own photos instead; the model only knows its drawn world")
-    parser.add_argument("--noun", help="what your photos show: woman, man, robot or cat")
+    parser.add_argument("--noun", choices=("woman", "man", "robot", "cat"), help="what your photos show")
     parser.add_argument("--style", choices=("soft", "ink"), default="soft", help="drawing style of the clips")
     parser.add_argument("--gamma", type=fraction, default=0.1, help="likeness of neighbouring frames' noise, 0 to 1")
     parser.add_argument("--seed", type=seed, default=0, help="the same seed gives the same clips")
     parser.add_argument("--out", type=Path, default=OUT, help="folder for what the demo makes")
     arguments = parser.parse_args()
-    if arguments.photos is not None and not arguments.noun:
-        parser.error("--photos needs --noun: what do they show, a woman, man, robot or cat?")
+    if (arguments.photos is None) != (arguments.noun is None):
+        parser.error("--photos and --noun go together: what do the photos show, a woman, man, robot or cat?")
+    if arguments.photos is not None and arguments.character:
+        parser.error("--character and --photos name different photos: give one of them")
+    arguments.character = arguments.character or "mia"
     return arguments
 
 

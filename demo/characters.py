@@ -43,7 +43,6 @@ class Pose:
         yaw, pitch: of the head; positive to the picture's right, and down.
         left_arm, right_arm: raised sideways from hanging (0) to straight up (pi).
         stride: how far the legs are apart, -1 to 1.
-        blink: 0 open, 1 closed.
     """
 
     yaw: float = 0.0
@@ -51,7 +50,6 @@ class Pose:
     left_arm: float = 0.25
     right_arm: float = 0.25
     stride: float = 0.0
-    blink: float = 0.0
 
 
 def draw_character(pen: Pen, look: Look, pose: Pose) -> dict[str, np.ndarray]:
@@ -83,9 +81,8 @@ def _behind(pen: Pen, look: Look, pose: Pose) -> None:
     elif look.hair == "bob":
         pen.fill(ellipse(shift, 0.1, 1.27, 1.0, 3.0), back)
     elif look.hair == "ponytail":
-        side = -1 if pose.yaw > 0 else 1
-        pen.fill(ellipse(side * 1.22, 0.28, 0.34, 0.85, 2.2), back)
-        pen.fill(ellipse(side * 0.98, -0.45, 0.24, 0.2), shade(colour, 0.6))
+        pen.fill(ellipse(1.22, 0.28, 0.34, 0.85, 2.2), back)
+        pen.fill(ellipse(0.98, -0.45, 0.24, 0.2), shade(colour, 0.6))
     elif look.hair == "curly":
         for angle in range(-200, 41, 30):
             x, y = 1.02 * math.cos(math.radians(angle)) + shift, -0.12 + 0.98 * math.sin(math.radians(angle))
@@ -178,14 +175,13 @@ def _eyes(pen: Pen, look: Look, pose: Pose) -> dict[str, np.ndarray]:
     for name, side in (("left_eye", -1), ("right_eye", 1)):
         x, y, narrow = _turned(look, pose, 0.4 * side, 0.08)
         points[name] = np.array([(x, y)])
-        open_ = 1 - 0.85 * pose.blink
         if look.noun == "robot":
-            pen.fill(ellipse(x, y, 0.27 * narrow, 0.25 * open_, 4), (34, 38, 48))
-            pen.fill(ellipse(x, y, 0.19 * narrow, 0.18 * open_, 3), look.eyes, outline=False)
+            pen.fill(ellipse(x, y, 0.27 * narrow, 0.25, 4), (34, 38, 48))
+            pen.fill(ellipse(x, y, 0.19 * narrow, 0.18, 3), look.eyes, outline=False)
             continue
-        pen.fill(ellipse(x, y, 0.27 * narrow, 0.27 * open_), (252, 252, 250))
-        pen.fill(ellipse(x, y + 0.02, 0.19 * narrow, 0.21 * open_), look.eyes, outline=False)
-        pen.fill(ellipse(x, y + 0.02, 0.08 * narrow, 0.1 * open_), (24, 20, 26), outline=False)
+        pen.fill(ellipse(x, y, 0.27 * narrow, 0.27), (252, 252, 250))
+        pen.fill(ellipse(x, y + 0.02, 0.19 * narrow, 0.21), look.eyes, outline=False)
+        pen.fill(ellipse(x, y + 0.02, 0.08 * narrow, 0.1), (24, 20, 26), outline=False)
     return points
 
 

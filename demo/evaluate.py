@@ -2,30 +2,34 @@
 
 For each character a token is learned from six photos; then ten prompts are drawn with the subject called by its noun,
 by the token, and by a caption of every attribute, from the same noise. Each character's readings are kept in a file,
-so that a stopped run goes on where it was.
+so that a stopped run goes on where it was; other weights or settings begin anew. First the reader itself is measured,
+on what the autoencoder makes of drawings of strangers, by the faces that the detector finds.
 """
 
 import argparse
 import json
 import sys
-import tempfile
 from dataclasses import asdict
+from functools import partial
 from pathlib import Path
 
 import cv2
 import numpy as np
+import torch
 
 from vcd_core.files import unfinished_file
-from vcd_core.identity import load_photos
+from vcd_core.standalone.cli import exit_code
 from vcd_core.standalone.demo_model import load_demo_model
 from vcd_core.standalone.model import StableDiffusion
 
-from . import measure, world
+from . import measure, run, world
 from .characters import Look
-from .people import stranger, write_photos
+from .people import stranger, whole_photos
 from .reader import Reading, similarity
 from .report import write_contact_sheet
 from .run import learn
+from .stages.reader import legible
+from .tensors import as_tensor
 from .weights import WEIGHTS, load_eyes
 
 FIRST_SEED = 100
@@ -41,9 +45,7 @@ def character(number: int) -> Look:
 def observe(model: StableDiffusion, eyes: measure.Eyes, number: int, out: Path) -> dict[str, list[dict]]:
     """What the reader says of the pictures of one character, by way of calling them."""
     look = character(number)
-    with tempfile.TemporaryDirectory() as folder:
-        write_photos(Path(folder), look, number)
-        token, _ = learn(model, load_photos(Path(folder)), f"character{number}", look.noun, seed=number)
+    token, _ = learn(model, list(whole_photos(look, number)), f"character{number}", look.noun, seed=number)
     subjects = {
         "noun": measure.by_noun(look),
         "token": measure.by_token(look, token.vectors),
@@ -71,11 +73,10 @@ def summary(observed: dict[int, dict[str, list[dict]]], generator: np.random.Gen
             for number, ways in readings.items()
         ]
     )  # (characters, ways)
-    first = []
-    for number, ways in readings.items():
-        for one in ways["token"]:
-            scores = {other: similarity(look, one) for other, look in looks.items()}
-            first.append(max(scores, key=scores.get) == number)
+    first = {
+        way: np.mean([is_first(number, one, looks) for number, ways in readings.items() for one in ways[way]])
+        for way in WAYS
+    }
     places = {
         way: np.mean(
             [
@@ -93,13 +94,20 @@ def summary(observed: dict[int, dict[str, list[dict]]], generator: np.random.Gen
         "share of the way from noun to caption": float(share(means.mean(0)[None])[0]),
         "share, low": low,
         "share, high": high,
-        "ranked first": np.mean(first),
+        **{f"ranked first by {way}": value for way, value in first.items()},
         **{f"place right by {way}": value for way, value in places.items()},
     }
 
 
+def is_first(number: int, reading: Reading, looks: dict[int, Look]) -> bool:
+    """Whether a picture is more like this character than like any other; a tie is lost."""
+    scores = {other: similarity(look, reading) for other, look in looks.items()}
+    own = scores.pop(number)
+    return all(own > score for score in scores.values())
+
+
 def share(means: np.ndarray) -> np.ndarray:
-    """(token - noun) / (caption - noun) of (N, 3) means."""
+    """(token - noun) / (caption - noun) of (N, 3) means: 0 at the noun, 1 at the caption, and not bounded by them."""
     noun, token, caption = means.T
     return (token - noun) / (caption - noun)
 
@@ -111,25 +119,65 @@ def reading_of(kept: dict) -> Reading:
     return Reading(look, kept["shirt"], kept["place"])
 
 
-def main() -> None:
+@torch.no_grad()
+def accuracy(model: StableDiffusion, eyes: measure.Eyes, pictures: int = 400) -> dict[str, float]:
+    """The share of each attribute that the reader gets right, of whole figures and of heads; colours by their names."""
+    figures = {}
+    for way, framings in {"whole": ("full", "half"), "head": ("portrait", "close")}.items():
+        rng = np.random.default_rng(23)
+        renders = [
+            world.render(world.random_look(rng, held_out=True), world.random_shot(rng, framing=framings[number % 2]))
+            for number in range(pictures)
+        ]
+        drawn = as_tensor([one.image for one in renders])
+        made = torch.cat([model.decode(model.encode(few)) for few in drawn.split(4)]) * 0.5 + 0.5
+        right: dict[str, list[bool]] = {}
+        for one, reading in zip(renders, eyes.read(made.clamp(0, 1)), strict=True):
+            right.setdefault("face found", []).append(reading.look is not None)
+            right.setdefault("place", []).append(reading.place == one.shot.place)
+            if reading.look is None:
+                continue
+            for name in legible(one):
+                right.setdefault(name, []).append(same(name, one.look, reading.look))
+        figures |= {f"{way}, {name}": float(np.mean(values)) for name, values in right.items()}
+    return figures
+
+
+def same(name: str, true: Look, seen: Look) -> bool:
+    if name not in world.COLOURS:
+        return getattr(true, name) == getattr(seen, name)
+    return world.colour_name(name, true) == world.nearest_colour(name, true.noun, getattr(seen, name))
+
+
+def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--characters", type=int, default=16)
+    parser.add_argument("--characters", type=int, choices=range(2, 1000), default=16, metavar="N", help="2 or more")
     parser.add_argument("--out", type=Path, default=Path("out/demo-evaluation"))
     arguments = parser.parse_args()
+    return exit_code("demo.evaluate", lambda: evaluate(arguments.characters, arguments.out))
+
+
+def evaluate(characters: int, out: Path) -> None:
     cv2.setNumThreads(1)
-    arguments.out.mkdir(parents=True, exist_ok=True)
     model, eyes = load_demo_model(WEIGHTS), load_eyes()
-    observed = {}
-    for number in range(arguments.characters):
-        file = arguments.out / f"{number:02}.json"
+    out = out / measure.fingerprint(run.STEPS, run.BATCH, run.LEARNING_RATE, run.TOKENS)
+    kept = {"reader": lambda: accuracy(model, eyes)} | {
+        f"{number:02}": partial(observe, model, eyes, number, out) for number in range(characters)
+    }
+    found = {}
+    for name, make in kept.items():
+        file = out / f"{name}.json"
         if not file.exists():
-            seen = observe(model, eyes, number, arguments.out)
+            made = make()
             with unfinished_file(file) as unfinished:
-                unfinished.write_text(json.dumps(seen))
-        observed[number] = json.loads(file.read_text())
-    for name, value in summary(observed, np.random.default_rng(0)).items():
-        sys.stdout.write(f"{name:40} {value:.3f}\n")
+                unfinished.write_text(json.dumps(made))
+        found[name] = json.loads(file.read_text())
+    read = found.pop("reader")
+    figures = summary({int(name): ways for name, ways in found.items()}, np.random.default_rng(0))
+    lines = [f"reader right, {name:28} {value:.3f}" for name, value in sorted(read.items())]
+    lines += [f"{name:42} {value:.3f}" for name, value in figures.items()]
+    sys.stdout.write("\n".join([*lines, f"Pictures and readings: {out}", ""]))
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

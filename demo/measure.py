@@ -1,5 +1,6 @@
 """How much like somebody the pictures are that a prompt gives, by the attribute reader."""
 
+import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -9,6 +10,7 @@ from torch import Tensor
 
 from vcd_core.sampling import classifier_free_guidance, euler, normal_sigmas, start_latents
 from vcd_core.standalone.model import Prompt, StableDiffusion
+from vcd_core.standalone.weights_folder import manifest_fingerprint
 from vcd_core.vision import DrawnFaceDetector
 
 from . import world
@@ -34,6 +36,14 @@ class Eyes:
     def read(self, images: Tensor) -> list[Reading]:
         """Of pictures (F, 3, H, W) in [0, 1]."""
         return read(self.reader, self.detector, images)
+
+
+def fingerprint(*settings) -> str:
+    """A short text that changes with the weights that ship, how pictures are drawn here, and the settings."""
+    from .weights import WEIGHTS
+
+    parts = (manifest_fingerprint(WEIGHTS), STEPS, CFG, SIZE, PROMPTS, *settings)
+    return hashlib.sha256(repr(parts).encode()).hexdigest()[:12]
 
 
 @torch.no_grad()

@@ -4,9 +4,11 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
+import torch
 from PIL import Image
 
 from vcd_core.files import unfinished_file
+from vcd_core.identity import Photo
 
 from . import world
 from .characters import Look
@@ -39,6 +41,13 @@ def photos(look: Look, seed: int = 0, style: str = "soft") -> Iterator[world.Ren
         place = PHOTO_PLACES[number % len(PHOTO_PLACES)]
         shot = world.random_clip(rng, "stand", 1, place, framing, style)[0]
         yield world.render(look, shot, PHOTO_SIZE)
+
+
+def whole_photos(look: Look, seed: int = 0) -> Iterator[Photo]:
+    """The photos as training takes them, with what is around the subject still there."""
+    for number, photo in enumerate(photos(look, seed), 1):
+        image, mask = (torch.from_numpy(array).float() / 255 for array in (photo.image, photo.mask))
+        yield Photo(f"{number}.png", image, mask)
 
 
 def write_photos(folder: Path, look: Look, seed: int = 0) -> None:

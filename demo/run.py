@@ -7,8 +7,16 @@ from pathlib import Path
 
 import numpy as np
 
-from vcd_core.identity import IDToken, Photo, TrainingOptions, load_photos, save_id_token, training_images
-from vcd_core.standalone.demo_model import load_demo_model, load_demo_motion
+from vcd_core.identity import (
+    IDToken,
+    Photo,
+    TrainingDiverged,
+    TrainingOptions,
+    load_photos,
+    save_id_token,
+    training_images,
+)
+from vcd_core.standalone.demo_model import load_demo_model, load_demo_motion, require_memory
 from vcd_core.standalone.model import StableDiffusion
 from vcd_core.standalone.pipeline import ClipOptions, make_clip, train_token
 from vcd_core.standalone.prompts import parse_prompt
@@ -27,7 +35,10 @@ CLIPS = {"beach": "on a beach", "snow": "waving in the snow", "moon": "walking o
 
 def run(arguments: argparse.Namespace) -> None:
     start = time.perf_counter()
+    require_memory()
     out: Path = arguments.out
+    if out.exists() and not out.is_dir():
+        raise ValueError(f"--out {out} is a file: name a folder")
     own = arguments.photos is not None
     name = "subject" if own else arguments.character
     noun = arguments.noun if own else CAST[name][0]
@@ -39,10 +50,10 @@ def run(arguments: argparse.Namespace) -> None:
     photos = load_photos(folder)
     token, losses = learn(model, photos, name, noun, arguments.seed)
     save_id_token(token, out, overwrite=True)
-    scores = {} if eyes is None else measured(model, eyes, member(name), token, arguments.seed)
 
     if arguments.style != "soft":
         model = load_demo_model(WEIGHTS, style=True)
+    scores = {} if eyes is None else measured(model, eyes, member(name), token, arguments.seed)
     clips, files = {}, {}
     for title, ending in CLIPS.items():
         prompt = f"a photo of a {token.prompt} {ending}"
@@ -90,7 +101,10 @@ def run(arguments: argparse.Namespace) -> None:
 def learn(model: StableDiffusion, photos: list[Photo], name: str, noun: str, seed: int) -> tuple[IDToken, list[float]]:
     """The token, and the loss of every step."""
     options = TrainingOptions(steps=STEPS, batch_size=BATCH, learning_rate=LEARNING_RATE, seed=seed)
-    steps = train_token(model, photos, noun, token_count=TOKENS, size=SIZE, options=options)
+    try:
+        steps = train_token(model, photos, noun, token_count=TOKENS, size=SIZE, options=options)
+    except TrainingDiverged as error:
+        raise ValueError(str(error)) from error
     return IDToken(name, steps[-1].vectors, noun, steps[-1].number, base="demo model"), [step.loss for step in steps]
 
 

@@ -11,6 +11,7 @@ import importlib
 import json
 import math
 import os
+import sys
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -24,7 +25,7 @@ from torch import Tensor, nn
 from vcd_core.files import unfinished_file
 
 STAGES = ("vae", "decoder", "text", "image", "motion", "style", "reader", "detector", "pack")
-FOLDER = Path(os.environ.get("VCD_HOME", Path.home() / ".cache" / "comfyui-vcd")) / "demo"
+FOLDER = Path(os.environ.get("VCD_HOME") or Path.home() / ".cache" / "comfyui-vcd") / "demo"
 SEED = 20240213
 CHECKPOINT_SECONDS = 180
 
@@ -35,7 +36,7 @@ class Stage:
 
     Attributes:
         module: holds everything that is trained.
-        loss: (module, generators of the step) -> scalar loss and figures for the log.
+        loss: (module, random generators of the step) -> scalar loss and figures for the log.
         report: (averaged module, folder) -> figures; may write pictures.
         steps: in all; the last fifth decays the learning rate.
         learning_rate, weight_decay, clip: of AdamW, and the largest gradient norm.
@@ -78,6 +79,8 @@ def train(name: str, stage: Stage, folder: Path, seconds: float = math.inf) -> n
         averaged.load_state_dict(state["averaged"])
         optimizer.load_state_dict(state["optimizer"])
         step = state["step"]
+    for left in folder.glob(f".{file.name}.*.part"):  # of a run that was killed
+        left.unlink()
     start = saved = time.monotonic()
     shown: list[float] = []
 
@@ -89,6 +92,7 @@ def train(name: str, stage: Stage, folder: Path, seconds: float = math.inf) -> n
                     "averaged": averaged.state_dict(),
                     "optimizer": optimizer.state_dict(),
                     "step": step,
+                    "steps": stage.steps,
                 },
                 unfinished,
             )
@@ -140,7 +144,10 @@ def averaged_weights(folder: Path, name: str) -> dict[str, Tensor]:
     file = folder / f"{name}.pt"
     if not file.exists():
         raise SystemExit(f"{file} is missing: run python -m demo.train {name} first")
-    return torch.load(file, weights_only=True)["averaged"]
+    state = torch.load(file, weights_only=True)
+    if state["step"] < state["steps"]:
+        sys.stderr.write(f"{file} is at step {state['step']} of {state['steps']}\n")
+    return state["averaged"]
 
 
 def write_grid(path: Path, pictures: list[np.ndarray] | np.ndarray, columns: int) -> None:

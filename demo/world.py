@@ -205,6 +205,7 @@ class Shot:
         action: a key of ACTIONS.
         x, y: the middle of the head.
         unit: the head's scale, about half its height.
+        roll: radians, clockwise.
         seed: of the place's trees, stars and books.
     """
 

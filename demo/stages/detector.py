@@ -63,7 +63,7 @@ def loss(detector: nn.Module, draws: Draws) -> tuple[Tensor, dict[str, float]]:
     images, heats, wanted, where = [], [], [], []
     for number in range(BATCH):
         if rng.random() < 0.06:
-            image, faces = world.empty_place(rng), []
+            image, faces = world.empty_place(rng, "ink" if rng.random() < 0.3 else "soft"), []
         else:
             renders = crowd(rng)
             image, faces = renders[0].image, seen(renders)

@@ -30,7 +30,8 @@ def load_text(folder: Path) -> TextModel:
     return model.eval().requires_grad_(False)
 
 
-def stage(folder: Path, style: str = "soft", shards: int = SHARDS) -> Stage:
+def stage(folder: Path, style: str = "soft", shards: int = SHARDS, unet: nn.Module | None = None) -> Stage:
+    unet = unet or UNet2DConditionModel(**DEMO.unet())  # first: what else draws random weights depends on what is there
     data, text = latents(folder, shards, style), load_text(folder)
     vae = load_vae(folder)
 
@@ -41,13 +42,11 @@ def stage(folder: Path, style: str = "soft", shards: int = SHARDS) -> Stage:
         return denoising_loss(unet, clean, context, draws)
 
     def report(unet: nn.Module, folder: Path) -> dict[str, float]:
-        unet = unet.eval()
         write_grid(folder / f"image-{style}.png", samples(unet, text, vae), 8)
-        unet.train()
         return {}
 
     return Stage(
-        UNet2DConditionModel(**DEMO.unet()),
+        unet,
         loss,
         report,
         steps=40000,
@@ -67,19 +66,22 @@ def denoising_loss(
 ) -> tuple[Tensor, dict[str, float]]:
     """Min-SNR weighted error of the noise (arXiv:2303.09556, with epsilon prediction: min(SNR, 5) / SNR).
 
+    The weight is paid in timesteps: one that counts half is drawn half as often, and no picture is drawn in vain. A
+    batch spreads over the timesteps evenly.
+
     Args:
         one_level: all of the batch at the same timestep, as the frames of a clip are.
     """
-    timesteps = torch.randint(len(schedule.sigmas), (1 if one_level else len(clean),), generator=draws.torch)
-    timesteps = timesteps.expand(len(clean))
+    weights = (SNR_LIMIT * schedule.sigmas**2).clamp(max=1).cumsum(0)
+    levels = 1 if one_level else len(clean)
+    shares = (torch.arange(levels) + torch.rand(levels, generator=draws.torch)) / levels
+    timesteps = torch.searchsorted(weights, shares * weights[-1]).clamp(max=len(weights) - 1).expand(len(clean))
     noise = torch.randn(clean.shape, generator=draws.torch)
     sigma = schedule.sigmas[timesteps].view(-1, 1, 1, 1)
     noised = (clean + sigma * noise) / (1 + sigma**2).sqrt()
     with mixed_precision():
         predicted = unet(noised, timesteps, context).sample.float()
-    error = (predicted - noise).square().mean((1, 2, 3))
-    weight = (SNR_LIMIT * sigma.flatten() ** 2).clamp(max=1)
-    return (weight * error).mean(), {"mse": error.detach().mean()}
+    return (predicted - noise).square().mean(), {}
 
 
 @torch.no_grad()

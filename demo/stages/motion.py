@@ -46,6 +46,11 @@ def clip_latents(folder: Path, shards: int = SHARDS) -> Tensor:
 
 
 def stage(folder: Path) -> Stage:
+    module = MotionModule(config())
+    for slot in module.modules():
+        if hasattr(slot, "proj_out"):
+            nn.init.zeros_(slot.proj_out.weight)
+            nn.init.zeros_(slot.proj_out.bias)
     data, text = clip_latents(folder), load_text(folder)
     unet = UNet2DConditionModel(**DEMO.unet())
     unet.load_state_dict(averaged_weights(folder, "image"))
@@ -64,9 +69,4 @@ def stage(folder: Path) -> Stage:
             losses = [loss(motion, Draws(1, step))[0].item() for step in range(16)]
         return {"fixed_loss": np.mean(losses)}
 
-    module = MotionModule(config())
-    for slot in module.modules():
-        if hasattr(slot, "proj_out"):
-            nn.init.zeros_(slot.proj_out.weight)
-            nn.init.zeros_(slot.proj_out.bias)
     return Stage(module, loss, report, steps=12000, learning_rate=5e-4, weight_decay=0.01, average=0.998)

@@ -4,15 +4,13 @@ from pathlib import Path
 
 import torch
 from diffusers import UNet2DConditionModel
-from safetensors.torch import save_file
 from torch import Tensor, nn
 from transformers import CLIPTextConfig, CLIPTextModel
 
-from vcd_core.files import unfinished_file
 from vcd_core.motion import MotionModule
 from vcd_core.motion.lora import LowRank
 from vcd_core.standalone.config import DEMO
-from vcd_core.standalone.demo_model import write_demo_model, write_demo_motion, write_demo_style
+from vcd_core.standalone.demo_model import write_demo_model, write_demo_motion, write_demo_style, write_weights
 from vcd_core.standalone.weights_folder import write_manifest
 
 from ..people import CAST, PHOTOS, member, write_photos
@@ -39,9 +37,7 @@ def pack(folder: Path) -> None:
         write_demo_style(WEIGHTS, low_rank(averaged_weights(folder, "style")))
     for stage, name in (("detector", DETECTOR_FILE), ("reader", READER_FILE)):
         if (folder / f"{stage}.pt").exists():
-            halves = {key: value.half() for key, value in averaged_weights(folder, stage).items()}
-            with unfinished_file(WEIGHTS / name) as unfinished:
-                save_file(halves, unfinished)
+            write_weights(WEIGHTS / name, averaged_weights(folder, stage))
     for seed, name in enumerate(CAST):
         write_photos(PHOTOS / name, member(name), seed)
     write_manifest(WEIGHTS)

@@ -1,4 +1,4 @@
-"""The attribute reader, trained on degraded drawings in both styles and on what the autoencoder makes of them."""
+"""The attribute reader, trained on degraded drawings in both styles."""
 
 from pathlib import Path
 

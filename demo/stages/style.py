@@ -1,5 +1,6 @@
 """The second style: a LoRA of the UNet on the world drawn in ink. Captions are the same; only the drawing differs."""
 
+from dataclasses import replace
 from pathlib import Path
 
 from diffusers import UNet2DConditionModel
@@ -20,7 +21,6 @@ def stage(folder: Path) -> Stage:
     unet.load_state_dict(averaged_weights(folder, "image"))
     unet.requires_grad_(False)
     unet = inject_adapter_in_model(LoraConfig(r=RANK, lora_alpha=RANK, target_modules=list(LAYERS)), unet)
-    made = image_stage(folder, "ink", SHARDS)
-    made.module, made.steps, made.learning_rate, made.weight_decay = unet, 5000, 1e-3, 0.0
-    made.average = 0.998
-    return made
+    return replace(
+        image_stage(folder, "ink", SHARDS, unet), steps=5000, learning_rate=1e-3, weight_decay=0.0, average=0.998
+    )

@@ -21,6 +21,7 @@ from vcd_core.standalone.demo_model import (
     load_demo_model,
     load_demo_motion,
     read_demo_weights,
+    require_memory,
     write_demo_model,
     write_demo_style,
 )
@@ -245,9 +246,10 @@ def test_a_file_is_read_for_its_hash_once(folder):
     assert weights_folder._sha256.cache_info().misses == 1
 
 
-def test_too_little_memory_is_said_before_anything_is_read(shipped, monkeypatch):
+def test_too_little_memory_is_said_in_numbers(monkeypatch):
     import psutil
 
     monkeypatch.setattr(psutil, "virtual_memory", lambda: SimpleNamespace(available=int(0.9 * 2**30)))
     with pytest.raises(ValueError, match=r"needs 2\.0 GB of free memory and 0\.9 GB are free: close"):
-        load_demo_model(shipped[0] / "no such folder")
+        require_memory()
+    require_memory(2**29)

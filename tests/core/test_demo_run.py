@@ -90,7 +90,11 @@ def test_a_missing_file_is_one_line_and_nothing_is_written(demo, tmp_path, monke
         (["--photos", "nowhere", "--noun", "cat"], "no folder nowhere"),
         (["--gamma", "1.5"], "gamma"),
         (["--seed", "-1"], "seed"),
-        (["--photos", "nowhere"], "--photos needs --noun"),
+        (["--photos", "nowhere"], "--photos and --noun go together"),
+        (["--noun", "cat"], "--photos and --noun go together"),
+        (["--photos", "here", "--noun", "dog"], "invalid choice: 'dog'"),
+        (["--photos", "here", "--noun", "cat", "--character", "kit"], "give one of them"),
+        (["--out", __file__], "is a file: name a folder"),
     ],
 )
 def test_what_the_user_can_put_right_has_exit_code_2(demo, capsys, arguments, complaint):

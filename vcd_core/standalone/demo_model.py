@@ -59,9 +59,8 @@ def load_demo_model(folder: Path, *, style: bool = False, device: str = "cpu") -
         style: with the second style merged into the UNet.
 
     Raises:
-        ValueError: a file is missing or not the one that shipped; which, and how to get it back. Or too little memory.
+        ValueError: a file is missing or not the one that shipped; which, and how to get it back.
     """
-    require_memory()
     model = model_from_tensors(read_demo_weights(folder), DEMO, MODEL_FILE, device=device)
     if style:
         merge_style(model.unet, verified_file(folder, STYLE_FILE))
@@ -107,20 +106,25 @@ def write_demo_model(
         raise ValueError("the vectors of words outside vocabulary_ids differ: set them to the one for unknown words")
     tensors[f"{WORDS}.rows"] = rows
     tensors[f"{WORDS}.values"] = torch.cat([words[~is_other], others[:1]])
-    return _write(folder / MODEL_FILE, tensors)
+    return write_weights(folder / MODEL_FILE, tensors)
 
 
 def write_demo_motion(folder: Path, module: MotionModule) -> Path:
     """Writes the demo model's motion module."""
-    return _write(folder / MOTION_FILE, module.state_dict(), {"heads": str(module.config.heads)})
+    return write_weights(folder / MOTION_FILE, module.state_dict(), {"heads": str(module.config.heads)})
 
 
 def write_demo_style(folder: Path, style: Mapping[str, LowRank]) -> Path:
     """Writes the second style: the change of each layer by its name in diffusers' UNet."""
-    return _write(folder / STYLE_FILE, style_tensors(style))
+    return write_weights(folder / STYLE_FILE, style_tensors(style))
 
 
-def _write(path: Path, tensors: Mapping[str, Tensor], metadata: Mapping[str, str] | None = None) -> Path:
+def write_weights(path: Path, tensors: Mapping[str, Tensor], metadata: Mapping[str, str] | None = None) -> Path:
+    """Writes tensors in half precision, all of them or nothing.
+
+    Raises:
+        ValueError: a value is too large for float16, or not finite already.
+    """
     halves = {
         name: (value.half() if value.is_floating_point() else value).cpu().contiguous()
         for name, value in tensors.items()

@@ -1,0 +1,89 @@
+"""What the weights that ship can do, on people held out from training: small samples, with room for chance."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from demo import measure, world
+from demo.people import CAST, PHOTOS, member, photos, stranger
+from demo.reader import similarity
+from demo.tensors import as_tensor
+from demo.weights import WEIGHTS, load_eyes
+from vcd_core.identity import load_id_token, load_photos
+from vcd_core.standalone.demo_model import load_demo_model
+
+TOKEN = Path(__file__).parents[1] / "data/mia.safetensors"
+PLACES = ("on a beach", "in the snow", "on the moon", "in a city at night")
+
+
+@pytest.fixture(scope="module")
+def model():
+    return load_demo_model(WEIGHTS)
+
+
+@pytest.fixture(scope="module")
+def eyes():
+    return load_eyes()
+
+
+@pytest.fixture(scope="module")
+def drawn():
+    """Sixteen pictures of strangers."""
+    rng = np.random.default_rng(3)
+    looks = [stranger(world.NOUNS[number % len(world.NOUNS)], 900 + number) for number in range(16)]
+    shots = [world.random_shot(rng, framing=("half", "portrait")[number % 2]) for number in range(16)]
+    return [world.render(look, shot) for look, shot in zip(looks, shots, strict=True)]
+
+
+@torch.no_grad()
+def test_the_autoencoder_keeps_thirty_decibels(model, drawn):
+    images = as_tensor([one.image for one in drawn[:8]])
+    back = torch.cat([model.decode(model.encode(image[None])) for image in images]).clamp(-1, 1)
+    decibels = 10 * torch.log10(4 / (back - images).square().mean((1, 2, 3)))
+    assert decibels.mean() >= 30
+
+
+def test_the_detector_finds_the_face_and_its_eyes(eyes, drawn):
+    images = as_tensor([one.image for one in drawn]) * 0.5 + 0.5
+    for one, faces in zip(drawn, eyes.detector.detect(images), strict=True):
+        assert len(faces) == 1
+        x0, y0, x1, y1 = one.face_box
+        assert np.abs(np.array(faces[0].box) - one.face_box).max() < 0.2 * max(x1 - x0, y1 - y0)
+        assert np.linalg.norm(faces[0].landmarks.numpy() - one.landmarks, axis=1).max() < 0.2 * (x1 - x0)
+
+
+def test_the_reader_knows_strangers_from_each_other(eyes, drawn):
+    readings = eyes.read(as_tensor([one.image for one in drawn]) * 0.5 + 0.5)
+    table = np.array([[similarity(one.look, reading) for one in drawn] for reading in readings])
+    assert table.diagonal().mean() > 0.93
+    assert (table.argmax(1) == np.arange(len(drawn))).mean() > 0.9
+
+
+def test_the_model_draws_the_place_that_is_named(model, eyes):
+    prompts = [[f"a photo of a {noun} {place}"] for noun in ("woman", "robot") for place in PLACES]
+    readings = eyes.read(measure.draw_prompts(model, prompts, seed=1))
+    right = [reading.place in prompt[0] for reading, prompt in zip(readings, prompts, strict=True)]
+    assert np.mean(right) >= 0.7
+
+
+def test_a_token_draws_its_subject_where_no_photo_shows_it(model, eyes):
+    look, token = member("mia"), load_id_token(TOKEN)
+    by = {"noun": measure.by_noun(look), "token": measure.by_token(look, token.vectors)}
+    scores = {}
+    for way, subject in by.items():
+        prompts = [["a photo of ", *subject, f" {place}"] for place in PLACES]
+        readings = eyes.read(measure.draw_prompts(model, prompts, seed=2))
+        scores[way] = measure.identity_scores(look, readings).mean()
+    assert scores["token"] > scores["noun"] + 0.1
+
+
+@pytest.mark.parametrize("name", CAST)
+def test_the_photos_that_ship_are_of_their_character(name):
+    """Pixel for pixel what the world draws, up to what differs between releases of OpenCV."""
+    shipped, seed = load_photos(PHOTOS / name), list(CAST).index(name)
+    for photo, render in zip(shipped, photos(member(name), seed), strict=True):
+        inside = render.mask == 255
+        difference = photo.image.numpy()[inside] * 255 - render.image[inside].astype(float)
+        assert np.abs(difference).mean() < 1

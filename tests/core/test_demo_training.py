@@ -1,0 +1,201 @@
+"""How the demo model is trained and measured: stopping changes nothing, and figures can be low as well as high."""
+
+from dataclasses import asdict
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from demo import evaluate, evaluate_motion, measure, train, world
+from demo.people import stranger
+from demo.reader import Reading
+from demo.stages.image import SCHEDULE, SNR_LIMIT, denoising_loss
+from demo.tensors import as_tensor
+from demo.train import Draws, Stage
+from vcd_core.vision import Face
+
+
+class Killed(Exception):
+    """Stands for SIGKILL."""
+
+
+def line_stage(kill_at: int | None = None) -> Stage:
+    """Fits a line to noisy points."""
+    calls = 0
+
+    def loss(module, draws):
+        nonlocal calls
+        calls += 1
+        if calls == kill_at:
+            raise Killed
+        x = torch.randn(4, 1, generator=draws.torch)
+        return (module(x) - 3 * x - draws.numpy.normal()).square().mean(), {}
+
+    torch.manual_seed(0)
+    return Stage(nn.Linear(1, 1), loss, lambda module, folder: {}, steps=9, learning_rate=0.1, warmup=3)
+
+
+@pytest.mark.parametrize("kill_at", range(1, 10))
+def test_a_training_killed_at_any_step_ends_where_an_unbroken_one_does(tmp_path, monkeypatch, kill_at):
+    monkeypatch.setattr(train, "CHECKPOINT_SECONDS", -1)  # after every step
+    for folder in ("whole", "broken"):
+        (tmp_path / folder).mkdir()
+    whole = train.train("line", line_stage(), tmp_path / "whole")
+    with pytest.raises(Killed):
+        train.train("line", line_stage(kill_at), tmp_path / "broken")
+    (tmp_path / "broken/.line.pt.1.part").write_bytes(b"half")
+    resumed = train.train("line", line_stage(), tmp_path / "broken")
+    for name, value in whole.state_dict().items():
+        assert torch.equal(resumed.state_dict()[name], value)
+    assert {path.name for path in (tmp_path / "broken").iterdir()} == {"line.pt", "line.jsonl"}
+
+
+def test_a_training_out_of_time_says_so_to_the_next_stage(tmp_path, capsys):
+    train.train("line", line_stage(), tmp_path, seconds=-1)
+    train.averaged_weights(tmp_path, "line")
+    assert "line.pt is at step 0 of 9" in capsys.readouterr().err
+    train.train("line", line_stage(), tmp_path)
+    train.averaged_weights(tmp_path, "line")
+    assert capsys.readouterr().err == ""
+    with pytest.raises(SystemExit, match=r"run python -m demo\.train circle first"):
+        train.averaged_weights(tmp_path, "circle")
+
+
+def test_noise_levels_are_drawn_as_often_as_min_snr_weighs_them():
+    """A network that answers with the noise level shows which were drawn."""
+    seen = []
+
+    class Recorder(nn.Module):
+        def forward(self, x, timesteps, context):
+            seen.append(timesteps.clone())
+            return type("Output", (), {"sample": x})
+
+    for step in range(400):
+        denoising_loss(Recorder(), torch.zeros(16, 4, 2, 2), torch.zeros(16, 1, 1), Draws(0, step))
+    counts = torch.bincount(torch.cat(seen), minlength=1000).double().view(20, 50).sum(1)
+    weight = torch.minimum(1 / SCHEDULE.sigmas**2, torch.tensor(SNR_LIMIT)) * SCHEDULE.sigmas**2
+    expected = weight.double().view(20, 50).sum(1) / weight.sum() * counts.sum()
+    assert ((counts - expected).abs() < 3.5 * expected.sqrt()).all()
+    timesteps = torch.stack(seen).double()
+    independent = timesteps.std() / 16**0.5
+    assert timesteps.mean(1).std() < 0.3 * independent  # a batch spreads evenly
+
+
+# --- evaluation -----------------------------------------------------------------------------------------
+
+
+def readings(look, place, count=10):
+    return [asdict(Reading(look, True, place)) for _ in range(count)]
+
+
+def observed(seen):
+    """Four characters whose pictures show `seen(number, way)` in the right places."""
+    places = [next(place for place in world.PLACES if place in prompt) for prompt in measure.PROMPTS]
+    return {
+        number: {way: [asdict(Reading(seen(number, way), True, place)) for place in places] for way in evaluate.WAYS}
+        for number in range(4)
+    }
+
+
+def test_perfect_tokens_score_one_and_useless_ones_nothing():
+    def perfect(number, way):
+        look = evaluate.character(number)
+        return stranger(look.noun, 7) if way == "noun" else look
+
+    figures = evaluate.summary(observed(perfect), np.random.default_rng(0))
+    assert figures["share of the way from noun to caption"] == pytest.approx(1)
+    assert (figures["share, low"], figures["share, high"]) == (pytest.approx(1), pytest.approx(1))
+    assert figures["similarity by token"] == figures["ranked first by token"] == figures["place right by token"] == 1
+    assert figures["ranked first by noun"] < 1
+
+    useless = evaluate.summary(
+        observed(lambda number, way: perfect(number, "noun" if way == "token" else way)), np.random.default_rng(0)
+    )
+    assert useless["share of the way from noun to caption"] == pytest.approx(0)
+
+
+def test_pictures_without_a_face_and_in_the_wrong_place_count_as_nothing():
+    nobody = {number: {way: readings(None, "in a library") for way in evaluate.WAYS} for number in range(4)}
+    for number, ways in nobody.items():
+        ways["caption"] = readings(evaluate.character(number), "in a library")
+    figures = evaluate.summary(nobody, np.random.default_rng(0))
+    for what in ("similarity", "ranked first", "place right"):
+        assert figures[f"{what} by token"] == 0
+
+
+def test_the_interval_is_about_characters_and_holds_the_figure():
+    def half(number, way):
+        look = evaluate.character(number)
+        return look if way == "caption" or (way == "token" and number % 2) else stranger(look.noun, 7)
+
+    figures = evaluate.summary(observed(half), np.random.default_rng(0))
+    low, value, high = (
+        figures[name] for name in ("share, low", "share of the way from noun to caption", "share, high")
+    )
+    assert low < value < high
+    assert high - low > 0.3
+
+
+class KnownFaces:
+    """A detector that is told where the face of each frame is."""
+
+    def __init__(self, boxes):
+        self.boxes = boxes
+
+    def detect(self, clip):
+        return [[Face(box, 1.0, torch.zeros(5, 2))] if box else [] for box in self.boxes]
+
+
+def moved(*boxes):
+    return evaluate_motion.statistics(torch.rand(len(boxes), 3, 8, 8), KnownFaces(boxes))
+
+
+def test_travel_is_in_face_widths_and_growth_in_ratios():
+    still = moved(*[(10, 10, 20, 20)] * 4)
+    assert still["travel x"] == still["travel y"] == still["growth"] == 0
+    walk = moved(*[(10 + step, 10, 20 + step, 20) for step in (-3, -1, 1, 3)])
+    assert walk["travel x"] == pytest.approx(5**0.5 / 10)
+    assert walk["travel y"] == 0
+    zoom = moved(*[(50 - side, 50 - side, 50 + side, 50 + side) for side in (10, 20, 10, 20)])
+    assert zoom["growth"] == pytest.approx(np.log(2) / 2)
+    assert zoom["travel x"] == 0
+
+
+def test_a_clip_whose_face_is_lost_has_no_travel():
+    box = (10, 10, 20, 20)
+    assert np.isnan(moved(box, None, None, box)["travel x"])
+    assert moved(box, box, box, None)["travel x"] == 0
+
+
+def test_smoothness_and_change_are_those_of_the_frames():
+    torch.manual_seed(0)
+    frame = torch.rand(3, 8, 8)
+    box = (10, 10, 20, 20)
+    frozen = evaluate_motion.statistics(frame.expand(3, -1, -1, -1), KnownFaces([box] * 3))
+    assert frozen["change"] == 0
+    assert frozen["smoothness"] == pytest.approx(1)
+    brighter = torch.stack([frame * 0.5, frame * 0.5 + 0.25])
+    assert evaluate_motion.statistics(brighter, KnownFaces([box] * 2))["smoothness"] == pytest.approx(1)
+    assert evaluate_motion.statistics(brighter, KnownFaces([box] * 2))["change"] == pytest.approx(0.25)
+
+
+def test_the_worlds_walk_travels_and_its_zoom_grows():
+    found = {}
+    for action in ("walk", "zoom", "stand"):
+        rng = np.random.default_rng(1)
+        shots = world.random_clip(rng, action, 16, "on a beach", "half")
+        renders = [world.render(stranger("woman", 5), shot) for shot in shots]
+        found[action] = evaluate_motion.statistics(
+            as_tensor([one.image for one in renders]), KnownFaces([one.face_box for one in renders])
+        )
+    assert found["walk"]["travel x"] > 5 * found["stand"]["travel x"]
+    assert found["zoom"]["growth"] > 5 * found["stand"]["growth"]
+
+
+def test_kept_readings_are_not_those_of_other_weights_or_settings(monkeypatch):
+    first = measure.fingerprint(300)
+    assert measure.fingerprint(300) == first
+    assert measure.fingerprint(200) != first
+    monkeypatch.setattr(measure, "CFG", measure.CFG + 1)
+    assert measure.fingerprint(300) != first
