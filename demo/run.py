@@ -29,7 +29,7 @@ from .report import frames_of, write_contact_sheet, write_html, write_loss, writ
 from .weights import WEIGHTS, load_eyes
 
 FRAMES, SIZE, FPS, TOKENS = 16, 128, 8.0, 4
-STEPS, BATCH, LEARNING_RATE = 300, 8, 1e-2
+STEPS, BATCH, LEARNING_RATE = 200, 8, 3e-3
 CLIPS = {"beach": "on a beach", "snow": "waving in the snow", "moon": "walking on the moon"}
 
 

@@ -1,31 +1,60 @@
-"""The attribute reader, trained on degraded drawings in both styles."""
+"""The attribute reader, trained on degraded drawings in both styles and on what the autoencoder makes of drawings."""
 
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+from tqdm import tqdm
+
+from vcd_core.files import unfinished_file
 
 from .. import world
 from ..reader import NOWHERE, PLACE_NAMES, AttributeReader, head_crops, shows_shirt
-from ..tensors import as_tensor, mixed_precision
+from ..tensors import as_pictures, as_tensor, mixed_precision
 from ..train import Draws, Stage
 from .degrade import degrade
+from .latents import latents, load_vae, scene
 
 BATCH = 48
 COLOUR_WEIGHT = 4.0
 
 
 def stage(folder: Path) -> Stage:
-    return Stage(AttributeReader(), loss, report, steps=8000, learning_rate=1.5e-3, weight_decay=0.02, average=0.997)
+    reader, decoded, vae = AttributeReader(), decoded_pictures(folder), load_vae(folder)
+    return Stage(
+        reader,
+        partial(loss, decoded),
+        partial(report, vae),
+        steps=8000,
+        learning_rate=1.5e-3,
+        weight_decay=0.02,
+        average=0.997,
+    )
 
 
-def loss(reader: nn.Module, draws: Draws) -> tuple[Tensor, dict[str, float]]:
+def decoded_pictures(folder: Path) -> np.ndarray:
+    """(SHARD, 128, 128, 3) uint8: what the autoencoder makes of the first scenes; made once."""
+    file = folder / "decoded.npy"
+    if not file.exists():
+        vae, whole = load_vae(folder), latents(folder, 1).float()
+        with torch.no_grad(), mixed_precision():
+            parts = [as_pictures(vae.decode(few).sample) for few in tqdm(whole.split(4), "decoding", unit="batch")]
+        with unfinished_file(file) as unfinished, unfinished.open("wb") as stream:
+            np.save(stream, np.concatenate(parts))
+    return np.load(file, mmap_mode="r")
+
+
+def loss(decoded: np.ndarray, reader: nn.Module, draws: Draws) -> tuple[Tensor, dict[str, float]]:
     rng = draws.numpy
-    scenes = [world.random_scene(rng, "ink" if rng.random() < 0.3 else "soft") for _ in range(BATCH)]
-    renders = [world.draw(scene) for scene in scenes]
-    images = as_tensor([degrade(rng, one.image) for one in renders])
+    numbers = rng.integers(len(decoded), size=BATCH // 2)
+    scenes = [scene(int(number)) for number in numbers]
+    scenes += [world.random_scene(rng, "ink" if rng.random() < 0.5 else "soft") for _ in range(BATCH - len(scenes))]
+    renders = [world.draw(one) for one in scenes]
+    pictures = [*decoded[numbers], *(one.image for one in renders[len(numbers) :])]
+    images = as_tensor([degrade(rng, picture) for picture in pictures])
     boxes = np.array([one.face_box for one in renders], np.float32)
     size = boxes[:, 2:] - boxes[:, :2]
     boxes = boxes + np.tile(size, 2) * rng.normal(0, 0.04, (BATCH, 4)).astype(np.float32)
@@ -72,8 +101,11 @@ def places(scenes: list[world.Scene]) -> Tensor:
 
 
 @torch.no_grad()
-def report(reader: nn.Module, folder: Path) -> dict[str, float]:
-    """Held-out people, whole and heads alone: the share read correctly of each attribute, colours by their names."""
+def report(vae: nn.Module, reader: nn.Module, folder: Path) -> dict[str, float]:
+    """Held-out people as the autoencoder leaves them, whole and heads alone: the share of each attribute read right.
+
+    Colours count by their names.
+    """
     figures = {}
     for way, framings in {"whole": ("full", "half"), "head": ("portrait", "close")}.items():
         rng = np.random.default_rng(17)
@@ -81,7 +113,10 @@ def report(reader: nn.Module, folder: Path) -> dict[str, float]:
             world.render(world.random_look(rng, held_out=True), world.random_shot(rng, framing=framings[number % 2]))
             for number in range(300)
         ]
-        images = as_tensor([one.image for one in renders])
+        drawn = as_tensor([one.image for one in renders])
+        images = torch.cat([vae.decode(vae.encode(few).latent_dist.mode()).sample for few in drawn.split(4)]).clamp(
+            -1, 1
+        )
         boxes = torch.tensor([one.face_box for one in renders])
         answers = reader(head_crops(images, boxes))
         where = reader.places(images).argmax(1)

@@ -1,6 +1,6 @@
 """How the demo model is trained and measured: stopping changes nothing, and figures can be low as well as high."""
 
-from dataclasses import asdict
+from dataclasses import asdict, replace
 
 import numpy as np
 import pytest
@@ -135,6 +135,15 @@ def test_the_interval_is_about_characters_and_holds_the_figure():
     )
     assert low < value < high
     assert high - low > 0.3
+
+
+def test_what_is_out_of_sight_is_not_asked_for():
+    look = next(look for seed in range(99) if (look := stranger("robot", seed)).hair == "antenna")
+    shot = world.random_clip(np.random.default_rng(2), "stand", 1, "on a beach", "portrait")[0]
+    seen, cut = (world.render(look, replace(shot, y=y, unit=0.2)) for y in (0.5, 0.1))
+    assert evaluate.is_visible(seen, "hair")
+    assert not evaluate.is_visible(cut, "hair")
+    assert evaluate.is_visible(cut, "eyes") == (look.glasses != "sunglasses")
 
 
 class KnownFaces:

@@ -26,6 +26,8 @@ FILE_FOLDERS = {  # inputs that offer a user's own files, and where these belong
     "motion_module": "models/animatediff_models",
     "motion_lora": "models/animatediff_motion_lora",
     "folder": "input",
+    "grounding_dino": "models/grounding-dino",
+    "sam": "models/sams",
 }
 OF_THE_PACK = "demo://"  # begins the names of folders that come with the pack
 MUTED, BYPASSED = 2, 4  # values of a node's "mode"
