@@ -4,19 +4,22 @@ RUN := .venv/bin/python
 BENCHMARKS = $(filter-out _%,$(basename $(notdir $(wildcard benchmarks/*.py))))
 export COMFYUI_PATH
 
-.PHONY: setup test test-core test-nodes demo comfyui bench lint clean
+.PHONY: setup test test-core test-demo test-nodes demo comfyui bench lint clean
 .NOTPARALLEL:
 
 setup:
 	@$(PYTHON) scripts/environment.py
 
 # Threads that soon stop spinning while they wait: the tests share few cores with a server.
-test-core test-nodes: export GOMP_SPINCOUNT ?= 10000
+test-core test-demo test-nodes: export GOMP_SPINCOUNT ?= 10000
 
-test: test-core test-nodes
+test: test-core test-demo test-nodes
 
 test-core: setup
 	$(RUN) -m pytest tests/core $(ARGS)
+
+test-demo: setup
+	$(RUN) -m pytest tests/demo $(ARGS)
 
 test-nodes: setup
 	$(RUN) -m pytest tests/nodes $(ARGS)

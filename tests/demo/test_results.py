@@ -73,10 +73,10 @@ def test_a_token_draws_its_subject_where_no_photo_shows_it(model, eyes):
     by = {"noun": measure.by_noun(look), "token": measure.by_token(look, token.vectors)}
     scores = {}
     for way, subject in by.items():
-        prompts = [["a photo of ", *subject, f" {place}"] for place in PLACES]
+        prompts = [["a portrait of ", *subject, f" {place}"] for place in PLACES]
         readings = eyes.read(measure.draw_prompts(model, prompts, seed=2))
         scores[way] = measure.identity_scores(look, readings).mean()
-    assert scores["token"] > scores["noun"] + 0.1
+    assert scores["token"] > scores["noun"] + 0.15
 
 
 @pytest.mark.parametrize("name", CAST)
