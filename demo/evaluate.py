@@ -27,8 +27,7 @@ from .characters import Look
 from .people import stranger, whole_photos
 from .reader import Reading, similarity
 from .report import write_contact_sheet
-from .run import learn
-from .stages.reader import legible
+from .stages.reader import WAYS_TO_SEE, legible, strangers
 from .tensors import as_tensor
 from .weights import WEIGHTS, load_eyes
 
@@ -46,7 +45,7 @@ def character(number: int) -> Look:
 def observe(model: StableDiffusion, eyes: measure.Eyes, number: int, out: Path) -> dict[str, list[dict]]:
     """What the reader says of the pictures of one character, by way of calling them."""
     look = character(number)
-    token, _ = learn(model, list(whole_photos(look, number)), f"character{number}", look.noun, seed=number)
+    token, _ = run.learn(model, list(whole_photos(look, number)), f"character{number}", look.noun, seed=number)
     subjects = {
         "noun": measure.by_noun(look),
         "token": measure.by_token(look, token.vectors),
@@ -127,12 +126,8 @@ def accuracy(model: StableDiffusion, eyes: measure.Eyes, pictures: int = 300) ->
     Only what the picture shows is asked for.
     """
     figures = {}
-    for way, framings in {"whole": ("full", "half"), "head": ("portrait", "close")}.items():
-        rng = np.random.default_rng(23)
-        renders = [
-            world.render(world.random_look(rng, held_out=True), world.random_shot(rng, framing=framings[number % 2]))
-            for number in range(pictures)
-        ]
+    for way in WAYS_TO_SEE:
+        renders = strangers(way, 23, pictures)
         drawn = as_tensor([one.image for one in renders])
         made = torch.cat([model.decode(model.encode(few)) for few in drawn.split(4)]) * 0.5 + 0.5
         right: dict[str, list[bool]] = {}
@@ -142,7 +137,7 @@ def accuracy(model: StableDiffusion, eyes: measure.Eyes, pictures: int = 300) ->
             if reading.look is None:
                 continue
             for name in filter(partial(is_visible, one), legible(one)):
-                right.setdefault(name, []).append(same(name, one.look, reading.look))
+                right.setdefault(name, []).append(world.same(name, one.look, reading.look))
         figures |= {f"{way}, {name}": float(np.mean(values)) for name, values in right.items()}
     return figures
 
@@ -156,12 +151,6 @@ def is_visible(render: world.Render, name: str) -> bool:
     values = values or [kind for kind in world.KINDS[name] if kind != getattr(render.look, name)]
     others = (world.render(replace(render.look, **{name: value}), render.shot).image for value in values)
     return all((np.abs(other.astype(int) - render.image).max(-1) > CLEAR).sum() >= SPOT for other in others)
-
-
-def same(name: str, true: Look, seen: Look) -> bool:
-    if name not in world.COLOURS:
-        return getattr(true, name) == getattr(seen, name)
-    return world.colour_name(name, true) == world.nearest_colour(name, true.noun, getattr(seen, name))
 
 
 def main() -> int:

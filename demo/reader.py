@@ -93,7 +93,7 @@ def read(reader: AttributeReader, detector: DrawnFaceDetector, images: Tensor) -
     answers = reader(head_crops(pictures, torch.tensor(boxes)))
     return [
         Reading(
-            _look(answers, number) if face else None,
+            look_of(answers, number) if face else None,
             face is not None and shows_shirt(face.box, images.shape[-2]),
             places[number],
         )
@@ -108,7 +108,8 @@ def similarity(true: Look, seen: Reading) -> float:
     return world.similarity(true, seen.look, () if seen.shirt else ("shirt", "pattern"))
 
 
-def _look(answers: dict[str, Tensor], number: int) -> Look:
+def look_of(answers: dict[str, Tensor], number: int) -> Look:
+    """What the reader's answers say of one picture, every attribute filled in."""
     kinds = {name: kinds[answers[name][number].argmax()] for name, kinds in world.KINDS.items()}
     colours = {
         name: tuple(((answers[name][number].clamp(-1, 1) + 1) * 127.5).round().int().tolist()) for name in world.COLOURS

@@ -172,6 +172,13 @@ def attributes(look: Look) -> list[str]:
     return [name for name in (*KINDS, *COLOURS) if name not in hidden]
 
 
+def same(attribute: str, true: Look, seen: Look) -> bool:
+    """Whether an attribute was read right; a colour when it has the right name."""
+    if attribute not in COLOURS:
+        return getattr(true, attribute) == getattr(seen, attribute)
+    return colour_name(attribute, true) == nearest_colour(attribute, true.noun, getattr(seen, attribute))
+
+
 def colour_range(attribute: str) -> float:
     """The largest distance between two named colours of an attribute, in RGB."""
     values = np.array(list(COLOURS[attribute].values()), float)

@@ -12,7 +12,7 @@ from tqdm import tqdm
 from vcd_core.files import unfinished_file
 
 from .. import world
-from ..reader import NOWHERE, PLACE_NAMES, AttributeReader, head_crops, shows_shirt
+from ..reader import NOWHERE, PLACE_NAMES, AttributeReader, head_crops, look_of, shows_shirt
 from ..tensors import as_pictures, as_tensor, mixed_precision
 from ..train import Draws, Stage
 from .degrade import degrade
@@ -20,6 +20,7 @@ from .latents import latents, load_vae, scene
 
 BATCH = 48
 COLOUR_WEIGHT = 4.0
+WAYS_TO_SEE = {"whole": ("full", "half"), "head": ("portrait", "close")}
 
 
 def stage(folder: Path) -> Stage:
@@ -79,6 +80,15 @@ def loss(decoded: np.ndarray, reader: nn.Module, draws: Draws) -> tuple[Tensor, 
     return total, {"right": right / asked}
 
 
+def strangers(way: str, seed: int, count: int) -> list[world.Render]:
+    """Drawings of people held out from training, seen in one of WAYS_TO_SEE."""
+    rng, framings = np.random.default_rng(seed), WAYS_TO_SEE[way]
+    return [
+        world.render(world.random_look(rng, held_out=True), world.random_shot(rng, framing=framings[number % 2]))
+        for number in range(count)
+    ]
+
+
 def legible(render: world.Render) -> set[str]:
     """The attributes that this picture shows."""
     x0, y0, x1, y1 = render.face_box
@@ -107,12 +117,8 @@ def report(vae: nn.Module, reader: nn.Module, folder: Path) -> dict[str, float]:
     Colours count by their names.
     """
     figures = {}
-    for way, framings in {"whole": ("full", "half"), "head": ("portrait", "close")}.items():
-        rng = np.random.default_rng(17)
-        renders = [
-            world.render(world.random_look(rng, held_out=True), world.random_shot(rng, framing=framings[number % 2]))
-            for number in range(300)
-        ]
+    for way in WAYS_TO_SEE:
+        renders = strangers(way, 17, 300)
         drawn = as_tensor([one.image for one in renders])
         images = torch.cat([vae.decode(vae.encode(few).latent_dist.mode()).sample for few in drawn.split(4)]).clamp(
             -1, 1
@@ -124,17 +130,9 @@ def report(vae: nn.Module, reader: nn.Module, folder: Path) -> dict[str, float]:
             [PLACE_NAMES[index] == one.shot.place for index, one in zip(where, renders, strict=True)]
         )
         shown = [legible(one) for one in renders]
-        for name, answer in answers.items():
+        looks = [look_of(answers, number) for number in range(len(renders))]
+        for name in answers:
             use = [number for number in range(len(renders)) if name in shown[number]]
             if use:
-                figures[f"{way}, {name}"] = np.mean([_right(name, answer[n], renders[n].look) for n in use])
+                figures[f"{way}, {name}"] = np.mean([world.same(name, renders[n].look, looks[n]) for n in use])
     return figures
-
-
-def _right(name: str, answer: Tensor, look: world.Look) -> bool:
-    if name == "noun":
-        return world.NOUNS[answer.argmax()] == look.noun
-    if name in world.KINDS:
-        return world.KINDS[name][answer.argmax()] == getattr(look, name)
-    rgb = ((answer.clamp(-1, 1) + 1) * 127.5).tolist()
-    return world.nearest_colour(name, look.noun, rgb) == world.colour_name(name, look)

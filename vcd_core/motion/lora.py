@@ -7,7 +7,8 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from .files import animatediff_name, read_tensors
+from ..files import read_tensors
+from .files import animatediff_name
 from .module import MotionModule
 
 

@@ -6,7 +6,7 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
-from ..motion.files import read_tensors
+from ..files import read_tensors
 from ..sampling import DiscreteSchedule
 from .config import SD15, ModelConfig
 from .ldm_layout import TEXT_PREFIX, UNET_PREFIX, VAE_PREFIX

@@ -16,9 +16,8 @@ import torch
 from safetensors.torch import save
 from torch import Tensor, nn
 
-from ..files import unfinished_file
+from ..files import read_tensors, unfinished_file
 from ..motion import MotionModule, load_motion_module
-from ..motion.files import read_tensors
 from ..motion.lora import LowRank
 from .checkpoint import model_from_tensors
 from .config import DEMO, VOCABULARY

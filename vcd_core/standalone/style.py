@@ -6,7 +6,7 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
-from ..motion.files import read_tensors
+from ..files import read_tensors
 from ..motion.lora import LowRank
 
 PREFIX = "lora_unet_"
