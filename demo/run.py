@@ -6,19 +6,21 @@ import time
 from pathlib import Path
 
 import numpy as np
+import torch
 
 from vcd_core.identity import (
     IDToken,
     Photo,
+    Recipe,
     TrainingDiverged,
     TrainingOptions,
+    cropped,
     load_photos,
     save_id_token,
-    training_images,
 )
 from vcd_core.standalone.demo_model import load_demo_model, load_demo_motion, require_memory
 from vcd_core.standalone.model import StableDiffusion
-from vcd_core.standalone.pipeline import ClipOptions, make_clip, train_token
+from vcd_core.standalone.pipeline import ClipOptions, make_clip, prepare_training, train_token
 from vcd_core.standalone.prompts import parse_prompt
 from vcd_core.video import write_video
 
@@ -62,9 +64,8 @@ def run(arguments: argparse.Namespace) -> None:
         clips[prompt] = make_clip(model, parse_prompt(prompt, out), parse_prompt("", out), options, motion)
         files[prompt] = write_video(out / f"{title}.mp4", clips[prompt], FPS).name
 
-    pictures, masks = training_images(photos, SIZE)
-    shown = slice(len(photos))  # without their mirror images
-    faded = (pictures[shown] * 0.5 + 0.5) * (0.25 + 0.75 * masks[shown])
+    pictures = torch.stack([cropped(photo, SIZE) for photo in photos])
+    faded = pictures[:, :3] * (0.25 + 0.75 * pictures[:, 3:])
     sheet = write_contact_sheet(
         out / "contact_sheet.png",
         [
@@ -101,11 +102,12 @@ def run(arguments: argparse.Namespace) -> None:
 def learn(model: StableDiffusion, photos: list[Photo], name: str, noun: str, seed: int) -> tuple[IDToken, list[float]]:
     """The token, and the loss of every step."""
     options = TrainingOptions(steps=STEPS, batch_size=BATCH, learning_rate=LEARNING_RATE, seed=seed)
+    recipe = Recipe(noun, SIZE, TOKENS, augmentation=None, options=options)
     try:
-        steps = train_token(model, photos, noun, token_count=TOKENS, size=SIZE, options=options)
+        state = train_token(model, prepare_training(model, photos, recipe), recipe)
     except TrainingDiverged as error:
         raise ValueError(str(error)) from error
-    return IDToken(name, steps[-1].vectors, noun, steps[-1].number, base="demo model"), [step.loss for step in steps]
+    return IDToken(name, state.vectors, noun, state.step, base="demo model"), list(state.losses)
 
 
 def measured(

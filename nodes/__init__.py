@@ -2,9 +2,10 @@
 
 from comfy_api.latest import ComfyExtension, io
 
-from . import demo, identity, motion, noise, segmentation
+from . import demo, identity, motion, noise, segmentation, tokens, training
 
 
 class VCDExtension(ComfyExtension):
     async def get_node_list(self) -> list[type[io.ComfyNode]]:
-        return [*identity.NODES, *segmentation.NODES, *noise.NODES, *motion.NODES, *demo.NODES]
+        modules = (identity, segmentation, training, tokens, noise, motion, demo)
+        return [node for module in modules for node in module.NODES]

@@ -3,7 +3,7 @@
 import os
 import pickle
 import zipfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -34,12 +34,9 @@ def read_tensors(path: Path) -> tuple[dict[str, Tensor], Mapping[str, str]]:
     Raises:
         ValueError: the file is missing, empty, damaged, or holds Python objects besides tensors.
     """
-    if not path.is_file():
-        raise ValueError(f"there is no file {path.name} in {path.parent}: check the name")
-    if path.stat().st_size == 0:
-        raise ValueError(f"{path.name} is empty: download it again")
     metadata: Mapping[str, str] = {}
     if path.suffix == ".safetensors":
+        _check_there(path)
         try:
             with safe_open(path, framework="pt") as file:
                 metadata = file.metadata() or {}
@@ -47,7 +44,7 @@ def read_tensors(path: Path) -> tuple[dict[str, Tensor], Mapping[str, str]]:
         except SafetensorError as error:
             raise ValueError(f"{path.name} is damaged or no safetensors file: download it again ({error})") from error
     else:
-        content = _load_pickle(path)
+        content = read_pickle(path)
     if isinstance(content, dict) and isinstance(content.get("state_dict"), dict):
         content = content["state_dict"]
     if not isinstance(content, dict):
@@ -56,14 +53,24 @@ def read_tensors(path: Path) -> tuple[dict[str, Tensor], Mapping[str, str]]:
     return {str(key).removeprefix("module."): value for key, value in tensors.items()}, metadata
 
 
-def _load_pickle(path: Path) -> object:
+def read_pickle(path: Path, also: Sequence[type] = ()) -> object:
+    """What torch.save wrote: tensors, numbers, texts, and tables and lists of these; nothing in it is executed.
+
+    Args:
+        also: further classes that may occur; their objects come back with their attributes as they were saved.
+
+    Raises:
+        ValueError: the file is missing, empty, damaged, or holds other Python objects.
+    """
+    _check_there(path)
     if tuple(map(int, torch.__version__.split(".")[:2])) < SAFE_TORCH:
         raise ValueError(
             f"{path.name} is a pickle, which PyTorch {torch.__version__} cannot read safely (CVE-2025-32434): update "
             "PyTorch to 2.6 or newer, or use a .safetensors file of the same model"
         )
     try:
-        return torch.load(path, map_location="cpu", weights_only=True, mmap=zipfile.is_zipfile(path))
+        with torch.serialization.safe_globals(list(also)):
+            return torch.load(path, map_location="cpu", weights_only=True, mmap=zipfile.is_zipfile(path))
     except pickle.UnpicklingError as error:
         if any(sign in str(error) for sign in ("Unsupported global", "Unsupported class", "Trying to")):
             raise ValueError(
@@ -84,3 +91,10 @@ def _load_pickle(path: Path) -> object:
         AssertionError,
     ) as error:
         raise ValueError(f"{path.name} is damaged or no PyTorch file: download it again") from error
+
+
+def _check_there(path: Path) -> None:
+    if not path.is_file():
+        raise ValueError(f"there is no file {path.name} in {path.parent}: check the name")
+    if path.stat().st_size == 0:
+        raise ValueError(f"{path.name} is empty: download it again")

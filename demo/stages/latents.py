@@ -71,4 +71,5 @@ def _encoded(vae: AutoencoderKL, images: Tensor) -> Tensor:
     """(N, 4, h, w) float16."""
     with mixed_precision():
         few = images.contiguous(memory_format=torch.channels_last).split(TOGETHER)
-        return torch.cat([vae.encode(part).latent_dist.mode().half().contiguous() for part in few])
+        made = [vae.encode(part).latent_dist.mode().contiguous() for part in few]
+    return torch.cat(made).half()  # not under autocast, which refuses to join half precision

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import folder_paths
 
+from ...vcd_core.identity import TOKEN_SUFFIXES
 from ...vcd_core.identity.photos import PHOTO_SUFFIXES
 from ...vcd_core.vision.grounding_dino import FILES as GROUNDING_DINO_FILES
 
@@ -114,7 +115,7 @@ def _no_photos(name: str) -> str:
 
 def token_files() -> list[str]:
     """The embeddings that can be ID tokens."""
-    return [name for name in folder_paths.get_filename_list(EMBEDDINGS) if name.endswith(".safetensors")]
+    return [name for name in folder_paths.get_filename_list(EMBEDDINGS) if name.endswith(TOKEN_SUFFIXES)]
 
 
 def embeddings_folder() -> Path:

@@ -8,14 +8,16 @@ prompts later.
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import partial
 
 import comfy.model_base
 import comfy.model_management
 import torch
-from comfy.ldm.modules.attention import attention_pytorch
-from comfy.ldm.modules.diffusionmodules.openaimodel import UNetModel
+from comfy.ldm.modules.attention import SpatialTransformer, attention_pytorch
+from comfy.ldm.modules.diffusionmodules.openaimodel import ResBlock, UNetModel
 from comfy.model_patcher import ModelPatcher
 from torch import Tensor, nn
+from torch.utils.checkpoint import checkpoint
 
 from ...vcd_core.identity import PLACEHOLDER
 from .motion import KEY as MOTION_KEY
@@ -35,16 +37,38 @@ class ComfyDenoiser:
         self.length = len(empty)
 
     @contextmanager
-    def gradients(self) -> Iterator[None]:
-        """Within it the models are loaded and differentiable."""
-        # Training keeps every activation, so ask for more room than inference would.
-        comfy.model_management.load_models_gpu(
-            [self.model, self.clip.patcher], memory_required=1e20, force_full_load=True
-        )
+    def gradients(self, *, recompute: bool = False) -> Iterator[None]:
+        """Within it the models are loaded and differentiable.
+
+        Args:
+            recompute: do not keep the activations inside the UNet's blocks, but compute them again for the backward
+                pass: a third slower, a fraction of the memory.
+        """
         with torch.inference_mode(False), torch.enable_grad():
-            _make_weights_ordinary(self.model.model)
-            _make_weights_ordinary(self.clip.cond_stage_model)
-            yield
+            self._load()
+            with _recomputed(self.model.model.diffusion_model if recompute else nn.Identity()):
+                yield
+
+    def _load(self) -> None:
+        # Training keeps every activation, so ask for more room than inference would.
+        with torch.inference_mode():
+            comfy.model_management.load_models_gpu(
+                [self.model, self.clip.patcher], memory_required=1e20, force_full_load=True
+            )
+        _make_weights_ordinary(self.model.model)
+        _make_weights_ordinary(self.clip.cond_stage_model)
+
+    def decode(self, vae, latents: Tensor) -> Tensor:
+        """(1, 4, h, w) -> (H, W, 3) in [0, 1]; what the VAE displaced from memory is there again afterwards."""
+        with torch.inference_mode():
+            picture = vae.decode(self.model.model.process_latent_out(latents))[0].float().cpu()
+        self._load()
+        return picture
+
+    def weights_sample(self) -> list[Tensor]:
+        """The first numbers of every weight as it is used, LoRAs included: enough to tell models apart."""
+        models = self.model.model, self.clip.cond_stage_model
+        return [weight.detach().flatten()[:4].cpu() for model in models for weight in model.parameters()]
 
     def embed_words(self, words: str) -> Tensor:
         ids = self._word_ids(words)
@@ -55,8 +79,8 @@ class ComfyDenoiser:
         return embeddings.weight[ids].detach().float().cpu().clone()
 
     def encode_prompt(self, prompt: str, learned: Tensor) -> Tensor:
-        before, _, after = prompt.partition(PLACEHOLDER)
-        tokens = [*self._word_ids(before), *learned, *self._word_ids(after)]
+        before, subject, after = prompt.partition(PLACEHOLDER)
+        tokens = [*self._word_ids(before), *(learned if subject else ()), *self._word_ids(after)]
         if len(tokens) > self.length - 2:
             raise ValueError(
                 f"the caption {prompt!r} has {len(tokens)} tokens, the text encoder takes {self.length - 2}: shorten it"
@@ -134,6 +158,19 @@ def _make_weights_ordinary(model: nn.Module) -> None:
         for name, buffer in module.named_buffers(recurse=False):
             if buffer.is_inference():
                 setattr(module, name, buffer.clone())
+
+
+@contextmanager
+def _recomputed(unet: nn.Module) -> Iterator[None]:
+    """Gradient checkpointing of every residual and attention block, of these instances and within it alone."""
+    blocks = [module for module in unet.modules() if isinstance(module, ResBlock | SpatialTransformer)]
+    for block in blocks:
+        block.forward = partial(checkpoint, block.forward, use_reentrant=False)
+    try:
+        yield
+    finally:
+        for block in blocks:
+            del block.forward
 
 
 def _keep_activation(tensor: Tensor) -> Tensor:

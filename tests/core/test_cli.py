@@ -1,8 +1,12 @@
 """The command line: what it writes, what it says, and with which exit code it ends."""
 
+import os
+import re
 import shutil
+import signal
 import subprocess
 import sys
+import time
 from functools import partial
 from pathlib import Path
 
@@ -10,9 +14,10 @@ import av
 import pytest
 import random_models
 import torch
+from PIL import Image
 from safetensors.torch import load_file, save_file
 
-from vcd_core.identity import TrainingDiverged, TrainingOptions, load_id_token
+from vcd_core.identity import Recipe, TrainingDiverged, TrainingOptions, load_id_token
 from vcd_core.motion import MotionModule
 from vcd_core.standalone import checkpoint as loader
 from vcd_core.standalone import cli, commands, pipeline
@@ -74,7 +79,7 @@ def vcd(monkeypatch, capsys, tmp_path):
 def train_arguments(files, **changes):
     options = {"--name": "ava", "--noun": "woman", "--checkpoint": files / "sd15.safetensors", "--out": "embeddings"}
     options |= {"--steps": 2, "--batch-size": 2, "--size": 64} | changes
-    return ["train", files / "photos", *(word for pair in options.items() for word in pair)]
+    return ["train", files / "photos", "--no-augmentation", *(word for pair in options.items() for word in pair)]
 
 
 def t2v_arguments(files, prompt="a photo of embedding:ava woman on a beach", **changes):
@@ -90,7 +95,9 @@ def video(path):
 
 
 def test_photos_become_a_token_and_the_token_a_clip(vcd, files, tmp_path):
-    code, out, err = vcd(*train_arguments(files))
+    arguments = train_arguments(files)
+    arguments.remove("--no-augmentation")
+    code, out, err = vcd(*arguments)
     assert code == 0, err
     assert "embedding:ava woman" in out
     token = load_id_token(tmp_path / "embeddings/ava.safetensors")
@@ -117,17 +124,106 @@ def test_a_motion_lora_acts_with_its_strength(files):
     assert isinstance(plain, MotionModule)
 
 
-def test_the_same_seed_gives_the_same_token_and_an_existing_one_is_kept(vcd, files, tmp_path):
-    path = tmp_path / "embeddings/ava.safetensors"
+def test_a_name_is_reused_for_the_same_settings_and_numbered_for_others(vcd, files, tmp_path):
+    folder = tmp_path / "embeddings"
     assert vcd(*train_arguments(files))[0] == 0
-    first = load_file(path)["clip_l"]
-    code, _, err = vcd(*train_arguments(files, **{"--seed": 1}))
-    assert code == 2
-    assert "exists already: choose another name or add --overwrite" in err
-    assert vcd(*train_arguments(files), "--overwrite")[0] == 0
-    assert torch.equal(load_file(path)["clip_l"], first)
+    first = load_file(folder / "ava.safetensors")["clip_l"]
+    code, out, err = vcd(*train_arguments(files))
+    assert code == 0
+    assert "ava was trained on the same photos with the same settings" in out
+    assert "learning" not in err
+    code, out, _ = vcd(*train_arguments(files, **{"--seed": 1}))
+    assert code == 0
+    assert "write 'embedding:ava_2 woman' into a prompt" in out
+    assert torch.equal(load_file(folder / "ava.safetensors")["clip_l"], first)
     assert vcd(*train_arguments(files, **{"--seed": 1}), "--overwrite")[0] == 0
-    assert not torch.equal(load_file(path)["clip_l"], first)
+    second = load_file(folder / "ava.safetensors")["clip_l"]
+    assert torch.equal(second, load_file(folder / "ava_2.safetensors")["clip_l"])
+    assert not torch.equal(second, first)
+
+
+@pytest.mark.parametrize(
+    "option",
+    [
+        ("--initial-words", "man"),
+        ("--weight-decay", "5"),
+        ("--noise-offset", "0"),
+        ("--linear-schedule",),
+        ("--precision", "bfloat16"),
+    ],
+)
+def test_every_option_of_training_acts(vcd, files, tmp_path, option):
+    for out, more in (("plain", ()), ("changed", option)):
+        code, _, err = vcd(*train_arguments(files, **{"--out": out, "--learning-rate": 0.1}), *more)
+        assert code == 0, err
+    plain, changed = (load_file(tmp_path / out / "ava.safetensors")["clip_l"] for out in ("plain", "changed"))
+    assert not torch.equal(plain, changed)
+    assert torch.isfinite(changed).all()
+
+
+def test_activations_that_are_kept_change_nothing(vcd, files, tmp_path):
+    for out, more in (("plain", ()), ("kept", ("--keep-activations",))):
+        assert vcd(*train_arguments(files, **{"--out": out}), *more)[0] == 0
+    plain, kept = (load_file(tmp_path / out / "ava.safetensors")["clip_l"] for out in ("plain", "kept"))
+    torch.testing.assert_close(plain, kept, rtol=0, atol=1e-6)
+
+
+def test_a_killed_training_goes_on_and_ends_as_an_unbroken_one(vcd, files, tmp_path, monkeypatch):
+    """SIGKILL after the first checkpoint."""
+    monkeypatch.setattr(pipeline, "SAVE_EVERY", 2)
+    arguments = [str(word) for word in train_arguments(files, **{"--steps": 12})]
+    script = (
+        "import sys\nfrom functools import partial\nimport torch\n"
+        "from vcd_core.standalone import checkpoint, cli, commands, pipeline\n"
+        "from vcd_core.standalone.config import ModelConfig\n"
+        "torch.set_num_threads(1)\npipeline.SAVE_EVERY = 2\n"
+        f"commands.load_checkpoint = partial(checkpoint.load_checkpoint, config={NARROW!r})\n"
+        "sys.exit(cli.main(sys.argv[1:]))"
+    )
+    kept = tmp_path / "embeddings/ava.training"
+    running = subprocess.Popen(
+        [sys.executable, "-c", script, *arguments],
+        cwd=tmp_path,
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+        stderr=subprocess.PIPE,
+    )
+    while not kept.exists() and running.poll() is None:
+        time.sleep(0.01)
+    running.kill()
+    complaint = running.communicate()[1].decode()
+    assert running.returncode == -signal.SIGKILL, complaint
+    assert [path.name for path in kept.parent.iterdir() if path.suffix != ".part"] == ["ava.training"]
+
+    code, _, err = vcd(*arguments)
+    assert code == 0, err
+    assert re.search(r"learning the woman:\s+\d+%\|[^|]*\| [2-9]/12", err.replace("\r", "\n")), err
+    assert [path.name for path in kept.parent.iterdir() if path.suffix != ".part"] == ["ava.safetensors"]
+    resumed = load_file(kept.parent / "ava.safetensors")["clip_l"]
+    assert vcd(*arguments, "--overwrite")[0] == 0
+    assert torch.equal(load_file(kept.parent / "ava.safetensors")["clip_l"], resumed)
+
+
+def test_tokens_are_listed_with_their_pictures(vcd, files, tmp_path):
+    assert vcd(*train_arguments(files))[0] == 0
+    assert vcd(*train_arguments(files, **{"--name": "bob", "--noun": "man"}))[0] == 0
+    code, out, _ = vcd("tokens", "embeddings", "--sheet", "sheet.png")
+    assert code == 0
+    assert [line.split()[:2] for line in out.splitlines()[:2]] == [["ava", "woman"], ["bob", "man"]]
+    assert "4 vectors of 32, 2 steps" in out
+    with Image.open(tmp_path / "sheet.png") as sheet:
+        assert sheet.width > 2 * 128
+
+
+def test_a_token_of_another_tool_becomes_ours(vcd, tmp_path):
+    vectors = torch.randn(4, 768)
+    torch.save({"string_to_param": {"*": vectors}}, tmp_path / "mary.pt")
+    assert vcd("convert", "mary.pt", "--noun", "woman")[0] == 0
+    token = load_id_token(tmp_path / "embeddings/mary.safetensors")
+    assert torch.equal(token.vectors, vectors)
+    assert token.noun == "woman"
+    code, _, err = vcd("convert", "mary.pt")
+    assert code == 2
+    assert "exists already" in err
 
 
 @pytest.mark.parametrize(
@@ -137,6 +233,10 @@ def test_the_same_seed_gives_the_same_token_and_an_existing_one_is_kept(vcd, fil
         (lambda f: train_arguments(f, **{"--noun": " "}), "noun is empty"),
         (lambda f: train_arguments(f, **{"--checkpoint": "no.safetensors"}), "no file no.safetensors"),
         (lambda f: train_arguments(f, **{"--checkpoint": f / "motion.safetensors"}), "looks like a motion module"),
+        (lambda f: ["tokens", "nowhere"], "no folder nowhere"),
+        (lambda f: ["tokens", f / "photos"], "no ID tokens in"),
+        (lambda f: ["convert", "no.pt"], "no file no.pt"),
+        (lambda f: ["convert", f / "motion.safetensors"], "holds no ID token"),
         (lambda f: ["train", "nowhere", *train_arguments(f)[2:]], "no folder nowhere"),
         (lambda f: t2v_arguments(f), "no folder embeddings to take embedding:ava from"),
         (lambda f: t2v_arguments(f, "a cat", **{"--motion-module": f / "sd15.safetensors"}), "not a motion module"),
@@ -159,7 +259,15 @@ def test_what_the_user_can_put_right_is_one_line_and_exit_code_2(vcd, files, tmp
 
 @pytest.mark.parametrize(
     "option",
-    [("--steps", "0"), ("--size", "100"), ("--seed", "-1"), ("--learning-rate", "nan"), ("--batch-size", "x")],
+    [
+        ("--steps", "0"),
+        ("--size", "100"),
+        ("--seed", "-1"),
+        ("--learning-rate", "nan"),
+        ("--batch-size", "x"),
+        ("--early-stop", "-1"),
+        ("--weight-decay", "-1"),
+    ],
 )
 def test_bad_numbers_are_refused_before_anything_is_loaded(files, capsys, option):
     with pytest.raises(SystemExit) as caught:
@@ -186,8 +294,8 @@ def test_a_missing_motion_module_is_said(vcd, files):
 def test_training_that_diverges_keeps_the_last_good_vectors(vcd, files, tmp_path, monkeypatch):
     real = pipeline.train_id_token
 
-    def diverging(*arguments):
-        good = next(real(*arguments))
+    def diverging(*arguments, **more):
+        good = next(real(*arguments, **more))
         yield good
         raise TrainingDiverged("loss", 2, 1e-3, good)
 
@@ -202,7 +310,7 @@ def test_training_that_diverges_keeps_the_last_good_vectors(vcd, files, tmp_path
 
 @pytest.mark.parametrize("place", ["train_id_token", "karras_sigmas"])
 def test_ctrl_c_leaves_nothing_behind(vcd, files, tmp_path, monkeypatch, place):
-    def interrupt(*_):
+    def interrupt(*_, **__):
         raise KeyboardInterrupt
 
     if place == "train_id_token":
@@ -249,12 +357,11 @@ def test_help_is_there_at_once():
 def test_defaults_are_those_of_the_library():
     train = cli.build_parser().parse_args(["train", "p", "--name", "a", "--noun", "b", "--checkpoint", "c"])
     options = TrainingOptions()
-    assert (train.steps, train.batch_size, train.learning_rate, train.seed) == (
-        options.steps,
-        options.batch_size,
-        options.learning_rate,
-        options.seed,
-    )
+    for name in ("steps", "batch_size", "learning_rate", "weight_decay", "noise_offset", "seed"):
+        assert getattr(train, name) == getattr(options, name), name
+    recipe = Recipe("b")
+    assert (train.size, train.tokens, train.initial_words) == (recipe.size, recipe.token_count, recipe.initial_words)
+    assert (train.no_augmentation, train.early_stop) == (recipe.augmentation is None, options.patience)
     t2v = cli.build_parser().parse_args(["t2v", "p", "c.mp4", "--checkpoint", "c"])
     for name, default in vars(ClipOptions()).items():
         assert getattr(t2v, name) == default, name

@@ -5,7 +5,7 @@ import pytest
 import torch
 from PIL import Image
 
-from vcd_core.identity import Photo, load_photos, training_images
+from vcd_core.identity import Photo, cropped, load_photos, usable_photos
 
 
 def gradient(width=40, height=30):
@@ -105,11 +105,31 @@ def test_captions_of_windows_editors(tmp_path):
         load_photos(tmp_path)
 
 
-def test_a_mask_that_the_crop_loses_is_named():
-    mask = torch.zeros(20, 200)
-    mask[:, :5] = mask[:, -5:] = 1
-    with pytest.raises(ValueError, match="photo twins"):
-        training_images([Photo("twins", torch.rand(20, 200, 3), mask)], 32)
+def photo(name="ava", mask=None, height=20, width=200):
+    return Photo(name, torch.rand(height, width, 3, generator=torch.Generator().manual_seed(0)), mask)
+
+
+def test_a_photo_that_shows_nothing_is_left_out_and_named_and_the_others_train():
+    empty, twins, fine = torch.zeros(20, 200), torch.zeros(20, 200), torch.ones(20, 200)
+    twins[:, :5] = twins[:, -5:] = 1
+    photos = [photo("1.png", fine), photo("2.png", empty), photo("3.png", twins), photo("4.png", fine)]
+    usable, remarks = usable_photos(photos)
+    assert usable == [photos[0], photos[3]]
+    assert [remark.partition(":")[0] for remark in remarks] == ["left out 2.png", "left out 3.png"]
+
+
+def test_no_usable_photo_is_an_error_that_says_what_is_wrong_with_each():
+    with pytest.raises(ValueError, match=r"no photos to train on[\s\S]*1\.png: its mask is empty[\s\S]*2\.png"):
+        usable_photos([photo("1.png", torch.zeros(20, 200)), photo("2.png", torch.zeros(20, 200))])
+    with pytest.raises(ValueError, match="no photos to train on"):
+        usable_photos([])
+
+
+def test_photos_without_a_mask_and_a_single_photo_are_remarked():
+    _, remarks = usable_photos([photo("1.png"), photo("2.png", torch.ones(20, 200)), photo("3.png")])
+    assert remarks == ["no mask, so what is around the subject is learned as well: 1.png, 3.png"]
+    _, remarks = usable_photos([photo(mask=torch.ones(20, 200))])
+    assert [remark.partition(" shows")[0] for remark in remarks] == ["one photo"]
 
 
 def test_no_folder_and_no_photos_say_what_to_do(tmp_path):
@@ -117,8 +137,6 @@ def test_no_folder_and_no_photos_say_what_to_do(tmp_path):
         load_photos(tmp_path / "absent")
     with pytest.raises(ValueError, match="put 5-10 photos"):
         load_photos(tmp_path)
-    with pytest.raises(ValueError, match="no photos"):
-        training_images([], 64)
 
 
 def disc(height, width, row, column, radius=6):
@@ -131,26 +149,19 @@ def disc(height, width, row, column, radius=6):
 def test_the_crop_keeps_the_subject(height, width, place):
     mask = disc(height, width, int(place * height), int(place * width))
     photo = Photo("subject", mask[:, :, None].repeat(1, 1, 3), mask)
-    images, masks = training_images([photo], 64)
+    picture = cropped(photo, 64)
     scale = 64 / min(height, width)
-    assert masks[0].sum().item() == pytest.approx(mask.sum().item() * scale**2, rel=0.1)
-    torch.testing.assert_close(images, (masks * 2 - 1).expand_as(images), atol=1e-5, rtol=0)
-    assert torch.equal(images[1], images[0].flip(-1))
-    assert torch.equal(masks[1], masks[0].flip(-1))
+    assert picture[3].sum().item() == pytest.approx(mask.sum().item() * scale**2, rel=0.1)
+    torch.testing.assert_close(picture[:3], picture[3:].expand(3, -1, -1), atol=1e-5, rtol=0)
 
 
-def test_photos_of_different_sizes_become_one_batch_in_the_model_s_range():
-    photos = [Photo(str(n), torch.rand(n, 2 * n, 3)) for n in (30, 64, 200)]
-    images, masks = training_images(photos, 64)
-    assert images.shape == (6, 3, 64, 64)
-    assert images.min() >= -1
-    assert images.max() <= 1
-    torch.testing.assert_close(masks, torch.ones(6, 1, 64, 64))
-
-
-def test_an_empty_mask_counts_as_none():
-    _, masks = training_images([Photo("empty", torch.rand(32, 32, 3), torch.zeros(32, 32))], 32)
-    torch.testing.assert_close(masks, torch.ones(2, 1, 32, 32))
+@pytest.mark.parametrize("size", [30, 64, 200])
+def test_photos_of_every_size_are_cropped_to_one(size):
+    picture = cropped(Photo("plain", torch.rand(size, 2 * size, 3)), 64)
+    assert picture.shape == (4, 64, 64)
+    assert picture.min() >= 0
+    assert picture.max() <= 1
+    torch.testing.assert_close(picture[3], torch.ones(64, 64))
 
 
 def test_a_mask_of_another_size_is_refused():

@@ -13,13 +13,13 @@ from demo_weights import write_random_demo
 from torch.testing import assert_close
 from vcd_pack.nodes.demo import STYLES, DemoModel
 from vcd_pack.nodes.host import demo as host
-from vcd_pack.nodes.identity import TrainIDToken
-from vcd_pack.vcd_core.identity import IDToken, Photo, TrainingOptions, load_id_token, save_id_token
+from vcd_pack.nodes.training import TrainIDToken
+from vcd_pack.vcd_core.identity import IDToken, Photo, Recipe, TrainingOptions, load_id_token, save_id_token
 from vcd_pack.vcd_core.sampling import DiscreteSchedule, classifier_free_guidance
 from vcd_pack.vcd_core.standalone.config import DEMO
 from vcd_pack.vcd_core.standalone.demo_model import STYLE_FILE, load_demo_model, load_demo_motion
 from vcd_pack.vcd_core.standalone.motion import inserted_motion
-from vcd_pack.vcd_core.standalone.pipeline import train_token
+from vcd_pack.vcd_core.standalone.pipeline import prepare_training, train_token
 from vcd_pack.vcd_core.standalone.prompts import parse_prompt
 from vcd_pack.vcd_core.standalone.weights_folder import write_manifest
 
@@ -128,11 +128,13 @@ def test_a_token_trained_in_comfyui_is_the_one_trained_without(node, standalone)
         token, prompt, losses = TrainIDToken.execute(
             model, clip, vae, photos, "mia", "cat", **settings, token_count=4, resolution=64, seed=5, overwrite=True
         ).result
-    steps = train_token(standalone, photos, "cat", token_count=4, size=64, options=TrainingOptions(**settings, seed=5))
-    assert losses["loss"] == pytest.approx([step.loss for step in steps], rel=1e-5)
-    assert_close(token.vectors, steps[-1].vectors, rtol=0, atol=1e-5)
+    recipe = Recipe("cat", 64, options=TrainingOptions(**settings, seed=5))
+    state = train_token(standalone, prepare_training(standalone, photos, recipe), recipe)
+    assert losses["loss"] == pytest.approx(state.losses, rel=1e-5)
+    assert_close(token.vectors, state.vectors, rtol=0, atol=1e-5)
+    assert prompt == "embedding:vcd_demo/mia cat"
 
-    saved = load_id_token(embeddings() / "mia.safetensors")
+    saved = load_id_token(embeddings() / "vcd_demo" / "mia.safetensors")
     assert torch.equal(saved.vectors, token.vectors)
     assert token.base == "DemoSD15"
     with torch.inference_mode():

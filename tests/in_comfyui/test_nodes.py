@@ -1,7 +1,5 @@
 """Nodes called as ComfyUI calls them, where a full-size model would only cost time."""
 
-import math
-
 import comfy.model_patcher
 import comfy.supported_models
 import folder_paths
@@ -11,81 +9,10 @@ from PIL import Image
 from vcd_pack.nodes.host import motion as host_motion
 from vcd_pack.nodes.host.motion import add_motion_lora, add_motion_module
 from vcd_pack.nodes.host.training import check_family
-from vcd_pack.nodes.identity import LoadIdentityPhotos, TrainIDToken
+from vcd_pack.nodes.identity import LoadIdentityPhotos
 from vcd_pack.nodes.motion import LoadMotionModule
-from vcd_pack.vcd_core.identity import Photo, load_id_token
+from vcd_pack.nodes.training import TrainIDToken
 from vcd_pack.vcd_core.motion import MotionConfig, MotionModule
-
-
-class FakeVAE:
-    """Encodes by averaging 8x8 pixels."""
-
-    def encode(self, images):
-        grey = torch.nn.functional.avg_pool2d(images.movedim(-1, 1), 8)
-        return torch.cat([grey, grey.mean(dim=1, keepdim=True)], dim=1) * 2 - 1
-
-
-def train(narrow, photos, name, **settings):
-    model, clip = narrow
-    options = {"steps": 3, "batch_size": 2, "learning_rate": 1e-3, "token_count": 4, "resolution": 64, "seed": 0}
-    with torch.inference_mode():
-        return TrainIDToken.execute(
-            model, clip, FakeVAE(), photos, name, "woman", **{**options, "overwrite": False, **settings}
-        )
-
-
-def embeddings():
-    from pathlib import Path
-
-    return Path(folder_paths.get_folder_paths("embeddings")[0])
-
-
-PHOTOS = [Photo(str(i), torch.rand(50 + i, 70, 3)) for i in range(3)]
-
-
-def test_training_returns_token_prompt_and_loss(narrow):
-    token, prompt, loss = train(narrow, PHOTOS, "returned").result
-    assert prompt == "embedding:returned woman"
-    assert token.steps == 3
-    assert len(loss["loss"]) == 3
-    assert torch.equal(load_id_token(embeddings() / "returned.safetensors").vectors, token.vectors)
-
-
-def test_fewer_photos_than_the_batch(narrow):
-    token, *_ = train(narrow, PHOTOS[:1], "single", batch_size=8).result
-    assert token.steps == 3
-
-
-def test_an_existing_token_is_not_replaced_unasked(narrow):
-    first, *_ = train(narrow, PHOTOS, "kept").result
-    with pytest.raises(ValueError, match="overwrite"):
-        train(narrow, PHOTOS, "kept", seed=1)
-    assert torch.equal(load_id_token(embeddings() / "kept.safetensors").vectors, first.vectors)
-    second, *_ = train(narrow, PHOTOS, "kept", seed=1, overwrite=True).result
-    assert torch.equal(load_id_token(embeddings() / "kept.safetensors").vectors, second.vectors)
-
-
-def test_divergence_keeps_the_last_good_tokens(narrow):
-    """A learning rate at which the second step overflows."""
-    with pytest.raises(RuntimeError, match=r"diverged.*[Ll]earning rate.*kept in .*wild_partial\.safetensors"):
-        train(narrow, PHOTOS, "wild", steps=20, learning_rate=1e37)
-    kept = load_id_token(embeddings() / "wild_partial.safetensors")
-    assert not (embeddings() / "wild.safetensors").exists()
-    assert torch.isfinite(kept.vectors).all()
-    assert 0 < kept.steps < 20
-
-
-def test_divergence_in_the_first_step_writes_nothing(narrow):
-    dark = [Photo("nan", torch.full((64, 64, 3), math.nan))]
-    with pytest.raises(RuntimeError, match="step 1 is not a finite number"):
-        train(narrow, dark, "nothing")
-    assert not list(embeddings().glob("*nothing*"))
-
-
-def test_a_path_in_the_name_is_refused_when_it_comes_through_a_link(narrow):
-    """A linked input is not known when the prompt is validated."""
-    with pytest.raises(ValueError, match="token name"):
-        train(narrow, PHOTOS, "../../escaped")
 
 
 def test_images_join_the_photos_of_a_folder():

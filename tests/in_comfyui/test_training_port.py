@@ -5,7 +5,14 @@ import pytest
 import torch
 from torch.testing import assert_close
 from vcd_pack.nodes.host.training import ComfyDenoiser, check_family
-from vcd_pack.vcd_core.identity import PLACEHOLDER, TrainingOptions, initial_vectors, masked_loss, train_id_token
+from vcd_pack.vcd_core.identity import (
+    PLACEHOLDER,
+    Examples,
+    TrainingOptions,
+    initial_vectors,
+    masked_loss,
+    train_id_token,
+)
 from vcd_pack.vcd_core.sampling import DiscreteSchedule
 
 PROMPT = f"photo of a {PLACEHOLDER} woman, on a beach"
@@ -75,22 +82,43 @@ def test_training_lowers_the_masked_loss_of_noise_it_did_not_see(port):
             return masked_loss(port.predict_noise(noised, timesteps, context), probe_noise, mask).item()
 
         options = TrainingOptions(steps=60, batch_size=8, learning_rate=0.2)
-        *_, last = train_id_token(port, schedule, latents, masks, [PROMPT, PROMPT], start, options)
+        *_, last = train_id_token(port, schedule, Examples(latents, masks, [PROMPT] * 4), start, options)
         before, after = probe(start), probe(last.vectors)
     assert after < 0.95 * before, (before, after)
 
 
 @torch.inference_mode()
-def test_the_models_are_left_as_they_were(narrow):
+@pytest.mark.parametrize("recompute", [False, True])
+def test_the_models_are_left_as_they_were(narrow, recompute):
     model, clip = narrow
     before = [p.clone() for p in [*model.model.parameters(), *clip.cond_stage_model.parameters()]]
     port = ComfyDenoiser(model, clip)
-    with port.gradients():
-        loss = port.encode_prompt(PROMPT, torch.randn(4, 32).requires_grad_()).sum()
-        loss.backward()
+    with port.gradients(recompute=recompute):
+        context = port.encode_prompt(PROMPT, torch.randn(4, 32).requires_grad_())
+        port.predict_noise(torch.randn(1, 4, 8, 8), torch.tensor([500]), context[None]).sum().backward()
     after = [*model.model.parameters(), *clip.cond_stage_model.parameters()]
     assert all(torch.equal(a, b) for a, b in zip(before, after, strict=True))
     assert all(p.grad is None and not p.requires_grad for p in after)
+    assert not any("forward" in vars(module) for module in model.model.modules())
+
+
+@torch.inference_mode()
+def test_recomputed_activations_give_the_same_gradient_and_are_not_kept(port):
+    noised, context = torch.randn(2, 4, 16, 16), torch.randn(2, 77, 32)
+    found = {}
+    for recompute in (False, True):
+        kept = []
+        with port.gradients(recompute=recompute):
+            words = context.clone().requires_grad_()
+            with torch.autograd.graph.saved_tensors_hooks(
+                lambda tensor, kept=kept: kept.append(tensor.numel()) or tensor, lambda tensor: tensor
+            ):
+                noise = port.predict_noise(noised.clone(), torch.tensor([100, 900]), words)
+            during = sum(kept)
+            noise.square().sum().backward()
+        found[recompute] = words.grad, during
+    torch.testing.assert_close(found[True][0], found[False][0], rtol=1e-4, atol=1e-6)
+    assert found[True][1] < 0.5 * found[False][1]
 
 
 @torch.inference_mode()

@@ -1,38 +1,73 @@
 """The ID module: a few token vectors that carry one subject, and how they are learned from photos."""
 
-from .photos import Photo, load_photos, training_images
+from .augmentation import Augmentation, Views, draw_views
+from .checkpoint import CHECKPOINT_SUFFIX, fingerprint, load_training, save_training
+from .monitor import noun_noise, sample_latents
+from .photos import Photo, cropped, load_photos, usable_photos
+from .recipe import RARE_WORDS, Preparation, Recipe, prepare
 from .segmentation import SegmentedPhoto, segment_photos
-from .token import IDToken, check_token_name, load_id_token, save_id_token, save_partial_id_token
+from .thumbnails import make_thumbnail, open_thumbnail, save_token_sheet
+from .token import IDToken, check_token_name, save_id_token, save_partial_id_token
+from .token_folder import find_id_token, id_tokens_in, save_or_reuse_id_token
+from .token_formats import TOKEN_SUFFIXES, convert_id_token, load_id_token
+from .token_mixing import MOST_STRENGTH, mix_id_tokens, with_strength
 from .training import (
     PLACEHOLDER,
+    Examples,
     TextConditionedDenoiser,
     TrainingDiverged,
     TrainingOptions,
-    TrainingStep,
+    TrainingState,
     initial_vectors,
     masked_loss,
+    subject_prompt,
     train_id_token,
-    training_prompts,
 )
 
 __all__ = [
+    "CHECKPOINT_SUFFIX",
+    "MOST_STRENGTH",
     "PLACEHOLDER",
+    "RARE_WORDS",
+    "TOKEN_SUFFIXES",
+    "Augmentation",
+    "Examples",
     "IDToken",
     "Photo",
+    "Preparation",
+    "Recipe",
     "SegmentedPhoto",
     "TextConditionedDenoiser",
     "TrainingDiverged",
     "TrainingOptions",
-    "TrainingStep",
+    "TrainingState",
+    "Views",
     "check_token_name",
+    "convert_id_token",
+    "cropped",
+    "draw_views",
+    "find_id_token",
+    "fingerprint",
+    "id_tokens_in",
     "initial_vectors",
     "load_id_token",
     "load_photos",
+    "load_training",
+    "make_thumbnail",
     "masked_loss",
+    "mix_id_tokens",
+    "noun_noise",
+    "open_thumbnail",
+    "prepare",
+    "sample_latents",
     "save_id_token",
+    "save_or_reuse_id_token",
     "save_partial_id_token",
+    "save_token_sheet",
+    "save_training",
     "segment_photos",
+    "subject_prompt",
     "train_id_token",
-    "training_images",
-    "training_prompts",
+    "usable_photos",
+    "with_strength",
 ]

@@ -65,43 +65,69 @@ def load_photos(folder: Path) -> list[Photo]:
     return [_load_photo(path) for path in sorted(files, key=lambda path: _natural_key(path.name))]
 
 
-def training_images(photos: Sequence[Photo], size: int) -> tuple[Tensor, Tensor]:
-    """Square pictures of one size, each cropped around its subject as far as the photo allows, then all mirrored.
+def usable_photos(photos: Sequence[Photo]) -> tuple[list[Photo], list[str]]:
+    """The photos that can be trained on, and remarks for the user: which were left out and why, which have no mask.
 
-    The largest square that fits into the photo is placed with its centre as near to the centre of the mask's
-    bounding box as the borders let it, then resampled with antialiasing.
+    Raises:
+        ValueError: there is none.
+    """
+    usable, remarks = [], []
+    for photo in photos:
+        if problem := _problem(photo):
+            remarks.append(f"left out {photo.name}: {problem}")
+        else:
+            usable.append(photo)
+    if not usable:
+        raise ValueError(
+            "\n".join(["there are no photos to train on: give 5-10 photos of one subject and its masks", *remarks])
+        )
+    if unmasked := [photo.name for photo in usable if photo.mask is None]:
+        remarks.append(f"no mask, so what is around the subject is learned as well: {', '.join(unmasked)}")
+    if len(usable) == 1:
+        remarks.append("one photo shows one pose and one light: 5-10 give a truer likeness")
+    return usable, remarks
+
+
+def cropped(photo: Photo, size: int) -> Tensor:
+    """The largest square around the subject, (4, size, size) float32 in [0, 1]: the image and, last, its mask.
+
+    The square's centre is as near to the centre of the mask's bounding box as the borders let it. Resampling is
+    antialiased. Without a mask all of it counts.
 
     Args:
+        photo: one of `usable_photos`.
         size: of the result, in pixels.
-
-    Returns:
-        images (2N, 3, size, size) in [-1, 1] and masks (2N, 1, size, size) in [0, 1], both float32: the N photos,
-        then their mirror images. A photo without a mask, or whose mask is empty, gets a mask of ones.
     """
-    if not photos:
-        raise ValueError("there are no photos to train on: give 5-10 photos of one subject")
-    pictures = torch.stack([_training_image(photo, size) for photo in photos])
-    pictures = torch.cat([pictures, pictures.flip(-1)])
-    return pictures[:, :3] * 2 - 1, pictures[:, 3:]
+    top, left, side = _square(photo)
+    mask = torch.ones(photo.image.shape[:2]) if photo.mask is None else photo.mask
+    picture = torch.cat([photo.image.permute(2, 0, 1), mask[None]])[:, top : top + side, left : left + side]
+    return F.interpolate(picture[None], (size, size), mode="bicubic", antialias=True)[0].clamp(0, 1)
 
 
-def _training_image(photo: Photo, size: int) -> Tensor:
-    """(4, size, size) in [0, 1]: the image and, last, its mask."""
-    image = photo.image.permute(2, 0, 1)
-    height, width = image.shape[1:]
-    mask = photo.mask if photo.mask is not None and photo.mask.any() else torch.ones(height, width)
-    rows, columns = mask.any(dim=1).nonzero(), mask.any(dim=0).nonzero()
+def _problem(photo: Photo) -> str:
+    """Why the photo cannot be trained on; "" if it can."""
+    if photo.mask is None:
+        return ""
+    if not photo.mask.any():
+        return "its mask is empty; draw the subject white, or give the photo without a mask"
+    top, left, side = _square(photo)
+    if not photo.mask[top : top + side, left : left + side].any():
+        return (
+            "nothing of its mask lies within the largest square around the mask's centre; crop the photo to one subject"
+        )
+    return ""
+
+
+def _square(photo: Photo) -> tuple[int, int, int]:
+    """Top, left and side, in pixels, of the largest square around the subject."""
+    height, width = photo.image.shape[:2]
     side = min(height, width)
+    if photo.mask is None:
+        return (height - side) // 2, (width - side) // 2, side
+    rows, columns = photo.mask.any(dim=1).nonzero(), photo.mask.any(dim=0).nonzero()
     top = _crop_start(rows.min().item(), rows.max().item() + 1, side, height)
     left = _crop_start(columns.min().item(), columns.max().item() + 1, side, width)
-    picture = torch.cat([image, mask[None].to(image)])[:, top : top + side, left : left + side]
-    picture = F.interpolate(picture[None], (size, size), mode="bicubic", antialias=True)[0].clamp(0, 1)
-    if not picture[3].any():
-        raise ValueError(
-            f"photo {photo.name}: nothing of its mask lies within the largest square around the mask's centre; "
-            "crop the photo to one subject"
-        )
-    return picture
+    return top, left, side
 
 
 def _crop_start(subject_start: int, subject_end: int, side: int, length: int) -> int:

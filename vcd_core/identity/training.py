@@ -1,18 +1,20 @@
 """Learning the token vectors: everything else of the model stays as it is."""
 
+import math
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Protocol
 
+import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
 from ..sampling.schedule import DiscreteSchedule
-from .photos import Photo
 
 PLACEHOLDER = "<id>"
 LEAST_HEADROOM = 2**-16
+FIXED_DRAWS = 16
 
 
 class TextConditionedDenoiser(Protocol):
@@ -41,11 +43,13 @@ class TrainingOptions:
 
     Attributes:
         steps: optimizer steps.
-        batch_size: pictures a step; when there are fewer photos, some come twice.
+        batch_size: pictures a step; when there are fewer, some come twice.
         learning_rate: AdamW's.
-        weight_decay: AdamW's.
+        weight_decay: pull of each vector's norm towards the one it began with, as strong as AdamW's pull to zero.
         noise_offset: standard deviation of a per-channel constant added to the noise.
         seed: of everything random in the training.
+        patience: checks of the held-out loss without a new lowest until training stops; 0 trains to the end.
+        check_every: steps between these checks.
     """
 
     steps: int = 200
@@ -54,31 +58,72 @@ class TrainingOptions:
     weight_decay: float = 1e-2
     noise_offset: float = 0.1
     seed: int = 0
+    patience: int = 0
+    check_every: int = 20
 
 
 @dataclass(frozen=True)
-class TrainingStep:
-    """What a finished step leaves.
+class Examples:
+    """What is trained on.
 
     Attributes:
-        number: 1 for the first.
-        loss: of this step's batch, before its update.
-        vectors: (n, D) float32 after the update; a copy.
+        latents: (N, 4, h, w) of the pictures.
+        masks: (N, 1, H, W) in [0, 1] of the same pictures, at any resolution, none empty.
+        prompts: N prompts, each with `PLACEHOLDER` where the subject is named.
     """
 
-    number: int
-    loss: float
+    latents: Tensor
+    masks: Tensor
+    prompts: Sequence[str]
+
+    def __post_init__(self) -> None:
+        if not len(self.latents) == len(self.masks) == len(self.prompts) > 0:
+            raise ValueError(
+                f"{len(self.prompts)} prompts need as many latents and masks, got {len(self.latents)} and "
+                f"{len(self.masks)}"
+            )
+
+
+@dataclass(frozen=True)
+class TrainingState:
+    """Where a training stands after a step, and all that it needs to go on.
+
+    Attributes:
+        step: how many steps are done.
+        updates: how many of them changed the vectors.
+        vectors: (n, D) float32 to use: the newest, or with held-out pictures those of the lowest loss on them.
+        newest, momentum, variance: (n, D) float32, and AdamW's averages of their gradient and its square.
+        losses: of every step's batch, before its update.
+        checks: held-out losses, one every `options.check_every` steps.
+        headroom: by how much gradients had to be scaled down so as not to overflow, 1 for not.
+        parts: into how many parts batches are split so as to fit into memory.
+    """
+
+    step: int
+    updates: int
     vectors: Tensor
+    newest: Tensor
+    momentum: Tensor
+    variance: Tensor
+    losses: tuple[float, ...] = ()
+    checks: tuple[float, ...] = ()
+    headroom: float = 1.0
+    parts: int = 1
+
+    @property
+    def stale(self) -> int:
+        """Checks since the lowest."""
+        return len(self.checks) - 1 - self.checks.index(min(self.checks)) if self.checks else 0
 
 
 class TrainingDiverged(RuntimeError):
     """The loss, its gradient or the vectors stopped being finite.
 
     Attributes:
-        last: the last good step, None if there was none.
+        last: the state after the last good step, None if there was none.
     """
 
-    def __init__(self, what: str, step: int, learning_rate: float, last: TrainingStep | None) -> None:
+    def __init__(self, what: str, step: int, learning_rate: float, last: TrainingState | None) -> None:
         super().__init__(
             f"training diverged: the {what} of step {step} is not a finite number. "
             f"Lower the learning rate (now {learning_rate:g}), or run the model in a wider precision"
@@ -122,85 +167,211 @@ def initial_vectors(noun_vectors: Tensor, count: int, generator: torch.Generator
     return rows + 0.1 * rows.square().mean().sqrt() * noise
 
 
-def training_prompts(photos: Sequence[Photo], noun: str) -> list[str]:
-    """What each photo shows, in words: the subject by `PLACEHOLDER` and noun, and whatever the caption adds."""
-    return [f"photo of a {PLACEHOLDER} {noun}" + (f", {photo.caption}" if photo.caption else "") for photo in photos]
+def subject_prompt(noun: str, opening: str = "", caption: str = "") -> str:
+    """A prompt for training: `PLACEHOLDER` and noun for the subject, and what else is to be said of the picture.
+
+    Args:
+        opening: such as "very small ".
+        caption: such as "on a beach".
+    """
+    return f"{opening}photo of a {PLACEHOLDER} {noun}" + (f", {caption}" if caption else "")
 
 
 def train_id_token(
     model: TextConditionedDenoiser,
     schedule: DiscreteSchedule,
-    latents: Tensor,
-    masks: Tensor,
-    prompts: Sequence[str],
+    examples: Examples,
     initial: Tensor,
     options: TrainingOptions,
-) -> Iterator[TrainingStep]:
+    *,
+    held_out: Examples | None = None,
+    state: TrainingState | None = None,
+) -> Iterator[TrainingState]:
     """Learns token vectors with a denoising loss that is masked to the subject; yields after every step.
 
-    Only the vectors are parameters. Half of the draws are mirrored, and every picture is drawn equally often.
+    Only the vectors are parameters. Every picture is drawn equally often, and a batch spreads over the noise levels
+    evenly. What a step draws follows from the seed and its number, so a training that goes on from a state of the same
+    arguments ends where an unbroken one does. A batch that does not fit into memory is split, with the same gradient.
 
     Args:
         model: kept frozen by its owner; gradients flow through it, never into it.
         schedule: the noise levels the model was trained on.
-        latents: (2N, 4, h, w) of the pictures, followed by those of their mirror images; see `training_images`.
-        masks: (2N, 1, H, W) of the same pictures, at any resolution.
-        prompts: N prompts, each with `PLACEHOLDER` where the subject is named.
-        initial: (n, D) vectors to start from.
+        initial: (n, D) vectors to start from; the norms of their rows are what weight decay pulls to.
+        held_out: pictures that are only looked at, for `options.patience`, and to choose the best vectors.
+        state: of an earlier run, to go on from.
 
     Raises:
         TrainingDiverged: a loss, gradient or vector that is not finite; carries the last good step.
-        ValueError: numbers of pictures, masks and prompts that do not fit, or an empty mask.
+        ValueError: an empty mask.
     """
-    pictures = len(prompts)
-    if not len(latents) == len(masks) == 2 * pictures:
-        raise ValueError(f"{pictures} prompts need {2 * pictures} latents and masks, got {len(latents)}, {len(masks)}")
-    generator = torch.Generator().manual_seed(options.seed)
-    device = latents.device
-    masks = F.interpolate(masks.to(device), latents.shape[-2:], mode="area")
-    sigmas = schedule.sigmas.to(device)
-    vectors = initial.detach().clone().to(device, torch.float32).requires_grad_()
-    optimizer = torch.optim.AdamW([vectors], lr=options.learning_rate, weight_decay=options.weight_decay)
-    order = _endless_shuffle(pictures, generator)
-    headroom = 1.0
-
-    last = None
-    for number in range(1, options.steps + 1):
-        chosen = [next(order) for _ in range(options.batch_size)]
-        mirrored = torch.randint(2, (options.batch_size,), generator=generator)
-        rows = (torch.tensor(chosen) + pictures * mirrored).to(device)
-        timesteps = torch.randint(len(sigmas), (options.batch_size,), generator=generator).to(device)
-        noise = _offset_noise(latents[rows].shape, options.noise_offset, generator).to(device)
-        root_alpha = 1 / (1 + sigmas[timesteps].view(-1, 1, 1, 1) ** 2).sqrt()  # √ᾱ
-        noised = root_alpha * latents[rows] + (1 - root_alpha**2).sqrt() * noise
-
-        contexts = {prompt: model.encode_prompt(prompt, vectors) for prompt in {prompts[i]: None for i in chosen}}
-        context = torch.stack([contexts[prompts[i]] for i in chosen])
-        loss = masked_loss(model.predict_noise(noised, timesteps, context), noise, masks[rows])
-        if not torch.isfinite(loss):
+    device = examples.latents.device
+    initial = initial.detach().to(device, torch.float32)
+    last = state
+    state = state or TrainingState(0, 0, initial, initial, torch.zeros_like(initial), torch.zeros_like(initial))
+    vectors = _TrainedVectors(state, initial.norm(dim=1), options.learning_rate, options.weight_decay)
+    task = _Denoising(model, schedule.sigmas.to(device), options.noise_offset)
+    while state.step < options.steps and not 0 < options.patience <= state.stale:
+        number = state.step + 1
+        rows = _pictures_of_step(number, options.batch_size, len(examples.prompts), options.seed)
+        batch = task.draw(examples, rows, _generator(options.seed, number))
+        loss, parts = _within_memory(task, batch, vectors.trained, state)
+        if not math.isfinite(loss):
             raise TrainingDiverged("loss", number, options.learning_rate, last)
-        # A half-precision model would round the small gradients of a mean to nothing; times the area they survive.
-        # Where that is too much for it, the step is left out and the next one scaled less.
-        optimizer.zero_grad()
-        scale = headroom * masks[rows].sum(dim=(1, 2, 3)).mean()
-        (scale * loss).backward()
-        vectors.grad.div_(scale)
-        if torch.isfinite(vectors.grad).all():
-            optimizer.step()
-        else:
-            headroom /= 4
-            if headroom < LEAST_HEADROOM:
-                raise TrainingDiverged("gradient", number, options.learning_rate, last)
-        if not torch.isfinite(vectors).all():
+        state = vectors.update(replace(state, step=number, losses=(*state.losses, loss), parts=parts))
+        if state.headroom < LEAST_HEADROOM:
+            raise TrainingDiverged("gradient", number, options.learning_rate, last)
+        if not torch.isfinite(state.newest).all():
             raise TrainingDiverged("token", number, options.learning_rate, last)
-        last = TrainingStep(number, loss.item(), vectors.detach().clone())
-        yield last
+        if held_out is None:
+            state = replace(state, vectors=state.newest)
+        elif number % options.check_every == 0 or number == options.steps:
+            checks = (*state.checks, task.fixed_loss(held_out, state.newest, options.batch_size))
+            state = replace(state, checks=checks)
+            if state.stale == 0:
+                state = replace(state, vectors=state.newest)
+        last = state
+        yield state
 
 
-def _endless_shuffle(count: int, generator: torch.Generator) -> Iterator[int]:
-    """0..count−1 in random order, for ever; none comes again before all came."""
+class _TrainedVectors:
+    """AdamW over token vectors whose norms are pulled to where they began, not to zero.
+
+    Args:
+        state: to go on from.
+        norms: (n,) of the rows of the first vectors.
+    """
+
+    def __init__(self, state: TrainingState, norms: Tensor, learning_rate: float, weight_decay: float) -> None:
+        self.trained = state.newest.to(norms).clone().requires_grad_()
+        self.norms = norms[:, None]
+        self.decay = learning_rate * weight_decay
+        self.optimizer = torch.optim.AdamW([self.trained], lr=learning_rate, weight_decay=0)
+        self.optimizer.state[self.trained] = {
+            "step": torch.tensor(float(state.updates)),
+            "exp_avg": state.momentum.to(norms).clone(),
+            "exp_avg_sq": state.variance.to(norms).clone(),
+        }
+
+    @torch.no_grad()
+    def update(self, state: TrainingState) -> TrainingState:
+        """Takes one step along the gradient that the vectors have; none where it overflowed."""
+        if not torch.isfinite(self.trained.grad).all():
+            return replace(state, headroom=state.headroom / 4)
+        self.optimizer.step()
+        shortfall = self.norms / self.trained.norm(dim=1, keepdim=True).clamp(min=1e-12) - 1
+        self.trained.mul_(1 + self.decay * shortfall)
+        averages = self.optimizer.state[self.trained]
+        return replace(
+            state,
+            updates=state.updates + 1,
+            newest=self.trained.detach().clone(),
+            momentum=averages["exp_avg"].clone(),
+            variance=averages["exp_avg_sq"].clone(),
+        )
+
+
+@dataclass(frozen=True)
+class _Batch:
+    """Noised latents (B, 4, h, w), their noise, masks (B, 1, h, w), timesteps (B,), and B prompts."""
+
+    noised: Tensor
+    noise: Tensor
+    masks: Tensor
+    timesteps: Tensor
+    prompts: Sequence[str]
+
+    def split(self, parts: int) -> Iterator["_Batch"]:
+        for rows in torch.arange(len(self.prompts)).tensor_split(parts):
+            prompts = [self.prompts[row] for row in rows]
+            yield _Batch(self.noised[rows], self.noise[rows], self.masks[rows], self.timesteps[rows], prompts)
+
+
+@dataclass(frozen=True)
+class _Denoising:
+    """The task that vectors are learned by."""
+
+    model: TextConditionedDenoiser
+    sigmas: Tensor
+    noise_offset: float
+
+    def draw(self, examples: Examples, rows: Sequence[int], generator: torch.Generator) -> _Batch:
+        """These pictures with noise, at noise levels spread evenly."""
+        latents = examples.latents[rows]
+        spread = (torch.arange(len(rows)) + torch.rand(len(rows), generator=generator)) / len(rows)
+        timesteps = (spread * len(self.sigmas)).long().clamp(max=len(self.sigmas) - 1).to(latents.device)
+        noise = _offset_noise(latents.shape, self.noise_offset, generator).to(latents.device)
+        root_alpha = 1 / (1 + self.sigmas[timesteps].view(-1, 1, 1, 1) ** 2).sqrt()  # √ᾱ
+        masks = F.interpolate(examples.masks[rows].to(latents.device), latents.shape[-2:], mode="area")
+        return _Batch(
+            root_alpha * latents + (1 - root_alpha**2).sqrt() * noise,
+            noise,
+            masks,
+            timesteps,
+            [examples.prompts[row] for row in rows],
+        )
+
+    def loss(self, batch: _Batch, vectors: Tensor) -> Tensor:
+        contexts = {prompt: self.model.encode_prompt(prompt, vectors) for prompt in dict.fromkeys(batch.prompts)}
+        context = torch.stack([contexts[prompt] for prompt in batch.prompts])
+        return masked_loss(self.model.predict_noise(batch.noised, batch.timesteps, context), batch.noise, batch.masks)
+
+    def accumulate(self, batch: _Batch, vectors: Tensor, parts: int, headroom: float) -> float:
+        """Leaves the gradient of the batch's loss in `vectors.grad`; returns the loss, and just that if not finite.
+
+        A half-precision model would round the small gradients of a mean to nothing; times the area of the masks they
+        survive, so they are taken of the loss times that and divided again. Where that is too much for it, there
+        remains something that is not finite, and the next one is to be scaled less.
+        """
+        scale = headroom * batch.masks.sum(dim=(1, 2, 3)).mean()
+        vectors.grad, total = None, 0.0
+        for part in batch.split(parts):
+            loss = self.loss(part, vectors) * (len(part.prompts) / len(batch.prompts))
+            total += loss.item()
+            if not math.isfinite(total):
+                return total
+            (scale * loss).backward()
+        vectors.grad.div_(scale)
+        return total
+
+    @torch.no_grad()
+    def fixed_loss(self, examples: Examples, vectors: Tensor, batch_size: int) -> float:
+        """The mean loss over all of the pictures at evenly spread noise levels, the same at every call."""
+        count = max(len(examples.prompts), FIXED_DRAWS)
+        rows = (torch.arange(count) % len(examples.prompts)).tolist()
+        batch = self.draw(examples, rows, _generator(0, 0))
+        parts = list(batch.split(-(-count // batch_size)))
+        return sum(self.loss(part, vectors).item() * len(part.prompts) for part in parts) / count
+
+
+def is_out_of_memory(error: RuntimeError) -> bool:
+    """Whether a GPU's memory or, by the words of PyTorch's own allocator, the computer's did not suffice."""
+    return isinstance(error, torch.cuda.OutOfMemoryError) or "DefaultCPUAllocator" in str(error)
+
+
+def _within_memory(task: _Denoising, batch: _Batch, vectors: Tensor, state: TrainingState) -> tuple[float, int]:
+    """The loss, with its gradient left in `vectors`, and into how many parts the batch had to be split."""
+    parts = state.parts
     while True:
-        yield from torch.randperm(count, generator=generator).tolist()
+        try:
+            return task.accumulate(batch, vectors, parts, state.headroom), parts
+        except RuntimeError as error:
+            if not is_out_of_memory(error) or parts >= len(batch.prompts):
+                raise
+        parts = min(2 * parts, len(batch.prompts))
+        if torch.cuda.is_available():
+            torch.cuda.empty_cache()
+
+
+def _pictures_of_step(number: int, batch_size: int, count: int, seed: int) -> list[int]:
+    """Which of `count` pictures step `number` takes; none comes again before all came."""
+    places = range((number - 1) * batch_size, number * batch_size)
+    rounds = {place // count for place in places}
+    orders = {one: torch.randperm(count, generator=_generator(seed, 0, one)).tolist() for one in rounds}
+    return [orders[place // count][place % count] for place in places]
+
+
+def _generator(*seeds: int) -> torch.Generator:
+    return torch.Generator().manual_seed(int(np.random.SeedSequence(seeds).generate_state(1, np.uint64)[0]))
 
 
 def _offset_noise(shape: Sequence[int], offset: float, generator: torch.Generator) -> Tensor:

@@ -58,7 +58,8 @@ def exit_code(program: str, work: Callable[[], None]) -> int:
 def run(arguments: argparse.Namespace) -> None:
     from . import commands
 
-    {"train": commands.train, "t2v": commands.t2v}[arguments.command](arguments)
+    does = {"train": commands.train, "tokens": commands.tokens, "convert": commands.convert, "t2v": commands.t2v}
+    does[arguments.command](arguments)
 
 
 @contextmanager
@@ -86,6 +87,8 @@ def build_parser() -> argparse.ArgumentParser:
     )
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
     _add_train(commands)
+    _add_tokens(commands)
+    _add_convert(commands)
     _add_t2v(commands)
     return parser
 
@@ -109,7 +112,36 @@ def _add_train(commands) -> None:
     train.add_argument("--tokens", type=_positive, default=4, help="vectors that stand for the subject")
     train.add_argument("--size", type=_picture_size, default=512, help="photos are cropped and resized to this square")
     train.add_argument("--seed", type=seed, default=0, help="the same seed and photos give the same token")
+    train.add_argument("--initial-words", default="", help="start from these words; empty: from the noun")
+    train.add_argument("--no-augmentation", action="store_true", help="the photos as they are and mirrored")
+    train.add_argument(
+        "--early-stop",
+        type=_count,
+        default=0,
+        metavar="CHECKS",
+        help="hold the last photo out, stop when it was fitted no better in so many checks; 0: take all steps",
+    )
+    train.add_argument("--weight-decay", type=_not_negative, default=1e-2, help="pull towards the first norm")
+    train.add_argument("--noise-offset", type=_not_negative, default=0.1, help="of each channel's mean, as released")
+    train.add_argument("--linear-schedule", action="store_true", help="the released code's noise levels, to compare")
+    train.add_argument("--precision", choices=("float32", "bfloat16", "float16"), default="float32", help="of the UNet")
+    train.add_argument("--keep-activations", action="store_true", help="a third faster, several times the memory")
     train.add_argument("--overwrite", action="store_true", help="replace a token of this name")
+
+
+def _add_tokens(commands) -> None:
+    tokens = _command(commands, "tokens", "List the ID tokens of a folder.")
+    tokens.add_argument("folder", type=Path, nargs="?", default=Path("embeddings"), help="folder of ID tokens")
+    tokens.add_argument("--sheet", type=Path, metavar="PNG", help="write a sheet with the picture of each")
+
+
+def _add_convert(commands) -> None:
+    convert = _command(commands, "convert", "Turn a token of another tool (A1111, diffusers, kohya) into ours.")
+    convert.add_argument("file", type=Path, help=".pt, .bin or .safetensors; nothing in it is run")
+    convert.add_argument("--name", default="", help="its new name; empty: the file's")
+    convert.add_argument("--noun", default="", help="what the subject is, which other tools do not write down")
+    convert.add_argument("--out", type=Path, default=Path("embeddings"), help="folder for the token")
+    convert.add_argument("--overwrite", action="store_true", help="replace a token of this name")
 
 
 def _add_t2v(commands) -> None:
@@ -143,6 +175,16 @@ def _positive(text: str) -> int:
     if not text.isdecimal() or int(text) == 0:
         raise argparse.ArgumentTypeError(f"must be a whole number, 1 or more, not {text!r}")
     return int(text)
+
+
+def _count(text: str) -> int:
+    if not text.isdecimal():
+        raise argparse.ArgumentTypeError(f"must be a whole number, 0 or more, not {text!r}")
+    return int(text)
+
+
+def _not_negative(text: str) -> float:
+    return 0.0 if text in ("0", "0.0") else _positive_float(text)
 
 
 def _positive_float(text: str) -> float:

@@ -2,58 +2,115 @@
 
 import argparse
 import sys
+from dataclasses import replace
 from datetime import date
+from functools import partial
 from pathlib import Path
 
 import torch
 
 from ..identity import (
+    CHECKPOINT_SUFFIX,
+    Augmentation,
     IDToken,
+    Recipe,
     TrainingDiverged,
     TrainingOptions,
     check_token_name,
+    convert_id_token,
+    find_id_token,
+    id_tokens_in,
     load_photos,
+    make_thumbnail,
     save_id_token,
+    save_or_reuse_id_token,
     save_partial_id_token,
+    save_token_sheet,
 )
 from ..motion import MotionModule, load_motion_module, merge_motion_lora, read_motion_lora
 from ..video import write_video
 from .checkpoint import load_checkpoint
-from .pipeline import ClipOptions, make_clip, train_token
+from .pipeline import ClipOptions, make_clip, prepare_training, train_token
 from .prompts import parse_prompt
 
 
 def train(arguments: argparse.Namespace) -> None:
-    path = arguments.out / f"{check_token_name(arguments.name)}.safetensors"
-    if path.exists() and not arguments.overwrite:
-        raise ValueError(f"{path} exists already: choose another name or add --overwrite")
-    noun = arguments.noun.strip()
-    if not noun:
-        raise ValueError("--noun is empty: give a word for what the subject is, such as woman or cat")
-    photos = load_photos(arguments.photos)
-    options = TrainingOptions(
-        arguments.steps, arguments.batch_size, learning_rate=arguments.learning_rate, seed=arguments.seed
+    name = check_token_name(arguments.name)
+    recipe = Recipe(
+        arguments.noun.strip(),
+        arguments.size,
+        arguments.tokens,
+        arguments.initial_words,
+        None if arguments.no_augmentation else Augmentation(),
+        arguments.early_stop > 0,
+        TrainingOptions(
+            arguments.steps,
+            arguments.batch_size,
+            arguments.learning_rate,
+            arguments.weight_decay,
+            arguments.noise_offset,
+            arguments.seed,
+            patience=arguments.early_stop,
+        ),
     )
+    photos = load_photos(arguments.photos)
     say(f"loading {arguments.checkpoint}")
-    model = load_checkpoint(arguments.checkpoint, device=best_device())
-    model.unet.enable_gradient_checkpointing()  # a third slower, a fraction of the memory
+    model = load_checkpoint(arguments.checkpoint, device=best_device()).in_precision(arguments.precision)
+    if not arguments.keep_activations:
+        model.unet.enable_gradient_checkpointing()
 
+    start = prepare_training(model, photos, recipe, base=arguments.checkpoint.stem, linear=arguments.linear_schedule)
+    for remark in start.remarks:
+        say(remark)
+    there = None if arguments.overwrite else find_id_token(arguments.out, name, start.settings)
+    if there is not None:
+        say(f"{there.name} was trained on the same photos with the same settings: write {there.prompt!r} into a prompt")
+        return
+    checkpoint = arguments.out / f"{name}{CHECKPOINT_SUFFIX}"
     failure = None
     try:
-        steps = train_token(model, photos, noun, token_count=arguments.tokens, size=arguments.size, options=options)
-        last = steps[-1]
+        state = train_token(model, start, recipe, checkpoint=checkpoint, linear=arguments.linear_schedule)
     except TrainingDiverged as error:
-        failure, last = error, error.last
-        if last is None:
+        failure, state = error, error.last
+        if state is None:
             raise ValueError(str(error)) from error
     token = IDToken(
-        arguments.name, last.vectors.cpu(), noun, last.number, arguments.checkpoint.stem, date.today().isoformat()
+        name,
+        state.vectors.cpu(),
+        recipe.noun,
+        state.step,
+        arguments.checkpoint.stem,
+        date.today().isoformat(),
+        start.settings,
+        repr(recipe),
+        state.losses,
+        make_thumbnail(start.shown[0, :3].movedim(0, -1)),
     )
     if failure is not None:
         kept = save_partial_id_token(token, arguments.out)
-        raise ValueError(f"{failure}. The vectors of step {last.number} were kept in {kept}") from failure
-    save_id_token(token, arguments.out, overwrite=arguments.overwrite)
-    say(f"{path}: write {token.prompt!r} into a prompt")
+        raise ValueError(f"{failure}. The vectors of step {state.step} were kept in {kept}") from failure
+    save = partial(save_id_token, overwrite=True) if arguments.overwrite else save_or_reuse_id_token
+    path = save(token, arguments.out)
+    checkpoint.unlink(missing_ok=True)
+    say(f"{path}: write {replace(token, name=path.stem).prompt!r} into a prompt")
+
+
+def tokens(arguments: argparse.Namespace) -> None:
+    found = id_tokens_in(arguments.folder)
+    if not found:
+        raise ValueError(f"there are no ID tokens in {arguments.folder}")
+    for token in found:
+        about = f"{len(token.vectors)} vectors of {token.vectors.shape[1]}, {token.steps} steps"
+        say("  ".join(part for part in (f"{token.name:24}", f"{token.noun:12}", about, token.base, token.date) if part))
+    if arguments.sheet is not None:
+        say(f"{save_token_sheet(found, arguments.sheet)}: the pictures of all")
+
+
+def convert(arguments: argparse.Namespace) -> None:
+    path = convert_id_token(
+        arguments.file, arguments.out, name=arguments.name, noun=arguments.noun, overwrite=arguments.overwrite
+    )
+    say(str(path))
 
 
 def t2v(arguments: argparse.Namespace) -> None:

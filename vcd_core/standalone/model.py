@@ -1,7 +1,7 @@
 """Stable Diffusion 1.5 behind the core's ports."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor, nn
@@ -39,6 +39,10 @@ class StableDiffusion:
     def device(self) -> torch.device:
         return self.unet.device
 
+    def in_precision(self, name: str) -> "StableDiffusion":
+        """With the UNet in "float32", "bfloat16" or "float16"; the VAE and the text encoder stay as they are."""
+        return replace(self, unet=nn.Module.to(self.unet, getattr(torch, name)))  # diffusers' own warns in vain
+
     @torch.no_grad()
     def encode(self, images: Tensor) -> Tensor:
         """(F, 3, H, W) in [-1, 1] -> (F, 4, h, w): the mean of what the VAE allows, scaled. One frame at a time."""
@@ -67,7 +71,8 @@ class StableDiffusion:
         return denoise
 
     def predict_noise(self, noised: Tensor, timesteps: Tensor, context: Tensor) -> Tensor:
-        return self.unet(noised, timesteps, encoder_hidden_states=context).sample
+        dtype = self.unet.dtype
+        return self.unet(noised.to(dtype), timesteps, encoder_hidden_states=context.to(dtype)).sample.float()
 
     def embed_words(self, words: str) -> Tensor:
         ids = self._word_ids(words)

@@ -3,18 +3,20 @@
 from collections.abc import Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass, replace
+from pathlib import Path
 
 import torch
 from torch import Tensor
 
 from ..identity import (
     Photo,
-    TrainingOptions,
-    TrainingStep,
-    initial_vectors,
+    Preparation,
+    Recipe,
+    TrainingState,
+    load_training,
+    prepare,
+    save_training,
     train_id_token,
-    training_images,
-    training_prompts,
 )
 from ..motion import MotionModule
 from ..noise import correlate_sampler_noise, correlated_noise
@@ -31,6 +33,7 @@ from .motion import inserted_motion
 
 SCHEDULERS = {"karras": karras_sigmas, "normal": normal_sigmas}
 VAE_FACTOR = 8
+SAVE_EVERY = 25
 
 
 @dataclass(frozen=True)
@@ -64,34 +67,60 @@ class ClipOptions:
             raise ValueError(f"frames and steps must be 1 or more, got {self.frames} and {self.steps}")
 
 
-def train_token(
-    model: StableDiffusion,
-    photos: Sequence[Photo],
-    noun: str,
-    *,
-    token_count: int,
-    size: int,
-    options: TrainingOptions,
-) -> list[TrainingStep]:
-    """Learns the vectors of `IDToken`s from photos; returns every step.
+def prepare_training(
+    model: StableDiffusion, photos: Sequence[Photo], recipe: Recipe, *, base: str = "", linear: bool = False
+) -> Preparation:
+    """What training begins with: the photos' views, encoded, and the first vectors.
+
+    Args:
+        base: name of what it is trained on.
+        linear: for `train_token`, which must be given the same.
 
     Raises:
-        ValueError: no photos or no noun.
-        TrainingDiverged: carries the last good step.
+        ValueError: no usable photos.
     """
     from tqdm import tqdm
 
-    start = initial_vectors(model.embed_words(noun), token_count, torch.Generator().manual_seed(options.seed))
-    images, masks = training_images(photos, size)
-    latents = torch.cat([model.encode(image[None]) for image in tqdm(images, "encoding photos", unit="photo")])
-    prompts = training_prompts(photos, noun)
-    training = train_id_token(model, model.schedule, latents, masks, prompts, start, options)
-    progress = tqdm(training, f"learning the {noun}", total=options.steps, unit="step")
-    steps = []
-    for step in progress:
-        steps.append(step)
-        progress.set_postfix(loss=f"{step.loss:.4f}")
-    return steps
+    def encode(images: Tensor) -> Tensor:
+        return torch.cat([model.encode(image[None]) for image in tqdm(images, "encoding photos", unit="picture")])
+
+    return prepare(recipe, photos, model, encode, (base, linear, model.unet.conv_out.weight))
+
+
+def train_token(
+    model: StableDiffusion,
+    start: Preparation,
+    recipe: Recipe,
+    *,
+    checkpoint: Path | None = None,
+    linear: bool = False,
+) -> TrainingState:
+    """Learns the vectors of an `IDToken`; returns the state after the last step.
+
+    Args:
+        checkpoint: where the training is kept every `SAVE_EVERY` steps. One that is there of the same photos and
+            settings is taken up; the owner deletes it when the token is written.
+        linear: train on the released code's noise levels instead of the model's own.
+
+    Raises:
+        TrainingDiverged: carries the state after the last good step.
+    """
+    from tqdm import tqdm
+
+    schedule = DiscreteSchedule.from_betas("linear") if linear else model.schedule
+    state = None if checkpoint is None else load_training(checkpoint, start.settings)
+    training = train_id_token(
+        model, schedule, start.examples, start.initial, recipe.options, held_out=start.held_out, state=state
+    )
+    with tqdm(
+        desc=f"learning the {recipe.noun}", total=recipe.options.steps, initial=state.step if state else 0, unit="step"
+    ) as progress:
+        for state in training:
+            progress.set_postfix(loss=f"{state.losses[-1]:.4f}", refresh=False)
+            progress.update()
+            if checkpoint is not None and state.step % SAVE_EVERY == 0:
+                save_training(checkpoint, state, start.settings)
+    return state
 
 
 @torch.no_grad()

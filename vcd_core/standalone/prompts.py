@@ -5,14 +5,14 @@ from pathlib import Path
 
 from torch import Tensor
 
-from ..identity import check_token_name, load_id_token
+from ..identity import TOKEN_SUFFIXES, check_token_name, load_id_token
 
 _SUBJECT = re.compile(r"""embedding:([^\s,()]*?)(?=[.!?;:'"]*(?:[\s,()]|$))""", re.IGNORECASE)
 _WEIGHT = re.compile(r":\s*[\d.]+\s*\)")
 
 
 def parse_prompt(prompt: str, embeddings: Path | None) -> list[str | Tensor]:
-    """The prompt in pieces, each `embedding:NAME` replaced by the vectors of `embeddings/NAME.safetensors`.
+    """The prompt in pieces, each `embedding:NAME` replaced by the vectors of that ID token in the folder.
 
     The notation is ComfyUI's, so the same text works there.
 
@@ -37,9 +37,8 @@ def _vectors(name: str, embeddings: Path | None) -> Tensor:
         raise ValueError(f"the prompt names embedding:{name}: say in which folder the ID tokens are")
     if not embeddings.is_dir():
         raise ValueError(f"there is no folder {embeddings} to take embedding:{name} from")
-    names = sorted(path.stem for path in embeddings.glob("*.safetensors"))
-    if name not in names:
-        raise ValueError(
-            f"there is no embedding {name!r} in {embeddings}; it has: {', '.join(names) or 'none, train one first'}"
-        )
-    return load_id_token(embeddings / f"{name}.safetensors").vectors
+    files = {path.stem: path for suffix in reversed(TOKEN_SUFFIXES) for path in embeddings.glob(f"*{suffix}")}
+    if name not in files:
+        names = ", ".join(sorted(files)) or "none, train one first"
+        raise ValueError(f"there is no embedding {name!r} in {embeddings}; it has: {names}")
+    return load_id_token(files[name]).vectors

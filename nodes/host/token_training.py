@@ -1,0 +1,187 @@
+"""Training an ID token in ComfyUI: with its progress bar and stop button, and its files among the embeddings."""
+
+import logging
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from datetime import date
+from functools import partial
+from pathlib import Path
+
+from comfy import model_management
+from comfy.utils import ProgressBar
+from torch import Tensor
+
+from ...vcd_core.identity import (
+    CHECKPOINT_SUFFIX,
+    IDToken,
+    Photo,
+    Preparation,
+    Recipe,
+    TrainingDiverged,
+    TrainingState,
+    find_id_token,
+    fingerprint,
+    load_training,
+    make_thumbnail,
+    noun_noise,
+    prepare,
+    sample_latents,
+    save_id_token,
+    save_or_reuse_id_token,
+    save_partial_id_token,
+    save_training,
+    train_id_token,
+)
+from ...vcd_core.sampling import DiscreteSchedule
+from ..convert import to_pil, training_picture
+from .folders import embeddings_folder
+from .training import ComfyDenoiser, encode_latents
+
+OWN_SCHEDULE, RELEASED_SCHEDULE = "the model's own", "linear, as released"
+SD15_WIDTH = 768
+DEMO_TOKENS = "vcd_demo"
+SAVE_EVERY, SHOW_EVERY = 25, 10
+
+
+@dataclass(frozen=True)
+class TrainedToken:
+    """What the node gives.
+
+    Attributes:
+        token: under the name that it was saved by.
+        prompt: what to write into a prompt, with the folder inside the embeddings folder.
+        losses: of every step.
+        picture: (H, W, 3) in [0, 1]: the photos, the loss, a sample.
+        report: lines for the user.
+    """
+
+    token: IDToken
+    prompt: str
+    losses: list[float]
+    picture: Tensor
+    report: list[str]
+
+
+def train_token(
+    model,
+    clip,
+    vae,
+    photos: Sequence[Photo],
+    recipe: Recipe,
+    name: str,
+    *,
+    overwrite: bool,
+    save_memory: bool,
+    sample_every: int,
+    schedule: str,
+) -> TrainedToken:
+    """Learns a token and saves it; or finds the token of the same photos, model and settings.
+
+    A training that is stopped or whose ComfyUI is ended goes on where it was when it is queued again; stopped, its
+    vectors so far are kept as NAME_partial.
+
+    Raises:
+        ValueError: no usable photos, or a model of another family.
+        TrainingDiverged: in the first step.
+        RuntimeError: it diverged later; says where the last good vectors were kept.
+    """
+    denoiser = ComfyDenoiser(model, clip)
+    own = DiscreteSchedule(model.get_model_object("model_sampling").sigmas.clone())
+    levels = own if schedule == OWN_SCHEDULE else DiscreteSchedule.from_betas("linear")
+    start = prepare(recipe, photos, denoiser, partial(encode_latents, model, vae), [levels])
+    for remark in start.remarks:
+        logging.warning("VCD_TrainIDToken: %s", remark)
+    folder = _folder_for(start.initial.shape[1])
+    checkpoint = folder / f"{name}{CHECKPOINT_SUFFIX}"
+
+    with denoiser.gradients(recompute=save_memory):
+        start = _ordinary(start)
+        settings = fingerprint(start.settings, denoiser.weights_sample())
+        there = None if overwrite else find_id_token(folder, name, settings)
+        if there is not None:
+            line = f"{there.name} was trained on the same photos with the same settings: used as it is"
+            picture = training_picture(start.shown, there.losses)
+            return TrainedToken(there, _prompt(there, folder), list(there.losses), picture, [line])
+        state = load_training(checkpoint, settings)
+        if state is not None:
+            logging.info("VCD_TrainIDToken: %s goes on after step %d", name, state.step)
+        about = IDToken(
+            name,
+            start.initial,
+            recipe.noun,
+            0,
+            type(model.model.model_config).__name__,
+            date.today().isoformat(),
+            settings,
+            repr(recipe),
+            thumbnail=make_thumbnail(start.shown[0, :3].movedim(0, -1)),
+        )
+        noun_before = noun_noise(denoiser, own, recipe.noun, start.examples.latents[:1])
+        progress, sample = ProgressBar(recipe.options.steps), None
+        training = train_id_token(
+            denoiser, levels, start.examples, start.initial, recipe.options, held_out=start.held_out, state=state
+        )
+        try:
+            for state in training:
+                if sampled := sample_every > 0 and state.step % sample_every == 0:
+                    latents = sample_latents(denoiser, own, recipe.noun, state.vectors, recipe.size)
+                    sample = denoiser.decode(vae, latents)
+                if state.step % SAVE_EVERY == 0:
+                    save_training(checkpoint, state, settings)
+                picture = None
+                if sampled or state.step == 1 or state.step % SHOW_EVERY == 0:
+                    picture = ("JPEG", to_pil(training_picture(start.shown, state.losses, sample)), None)
+                progress.update_absolute(state.step, recipe.options.steps, picture)
+                model_management.throw_exception_if_processing_interrupted()
+        except TrainingDiverged as error:
+            if error.last is None:
+                raise
+            kept = save_partial_id_token(_token(about, error.last), folder)
+            raise RuntimeError(f"{error}. The vectors of step {error.last.step} were kept in {kept}") from error
+        except model_management.InterruptProcessingException:
+            save_training(checkpoint, state, settings)
+            kept = save_partial_id_token(_token(about, state), folder)
+            logging.info("VCD_TrainIDToken: stopped after step %d; its vectors are in %s", state.step, kept)
+            raise
+        noun_after = noun_noise(denoiser, own, recipe.noun, start.examples.latents[:1])
+
+    token = _token(about, state)
+    path = save_id_token(token, folder, overwrite=True) if overwrite else save_or_reuse_id_token(token, folder)
+    checkpoint.unlink(missing_ok=True)
+    token = replace(token, name=path.stem)
+    losses = list(state.losses)
+    report = [
+        str(path),
+        f"{len(start.shown)} photos, {state.step} steps, loss {losses[0]:.4f} -> {losses[-1]:.4f}",
+        f"what {recipe.noun} alone means has changed by {(noun_after - noun_before).abs().max():.1e}",
+        *([f"batches were split into {state.parts} to fit into memory"] if state.parts > 1 else []),
+        *start.remarks,
+    ]
+    return TrainedToken(token, _prompt(token, folder), losses, training_picture(start.shown, losses, sample), report)
+
+
+def _token(about: IDToken, state: TrainingState) -> IDToken:
+    return replace(about, vectors=state.vectors.cpu(), steps=state.step, losses=state.losses)
+
+
+def _folder_for(width: int) -> Path:
+    """Tokens of the demo model keep apart from those of Stable Diffusion 1.5."""
+    folder = embeddings_folder()
+    return folder if width == SD15_WIDTH else folder / DEMO_TOKENS
+
+
+def _prompt(token: IDToken, folder: Path) -> str:
+    """What finds the token's file from any CLIP of its width."""
+    name = (folder / token.name).relative_to(embeddings_folder()).as_posix()
+    return f"embedding:{name} {token.noun}".strip()
+
+
+def _ordinary(start: Preparation) -> Preparation:
+    """Copies that autograd can use, of tensors that were made in inference mode."""
+
+    def examples(made):
+        return made and replace(made, latents=made.latents.clone(), masks=made.masks.clone())
+
+    return replace(
+        start, examples=examples(start.examples), held_out=examples(start.held_out), initial=start.initial.clone()
+    )

@@ -1,0 +1,172 @@
+"""From photos to what the training loop takes, and which trainings are the same."""
+
+from dataclasses import replace
+
+import pytest
+import torch
+from torch.testing import assert_close
+
+from vcd_core.identity import (
+    PLACEHOLDER,
+    RARE_WORDS,
+    Augmentation,
+    Photo,
+    Recipe,
+    TrainingOptions,
+    fingerprint,
+    noun_noise,
+    prepare,
+    sample_latents,
+)
+from vcd_core.sampling import DiscreteSchedule
+
+SCHEDULE = DiscreteSchedule.from_betas()
+MASK = torch.zeros(40, 40)
+MASK[10:30, 10:30] = 1
+PHOTOS = [
+    Photo(f"{i}.png", torch.rand(40, 40, 3, generator=torch.Generator().manual_seed(i)), MASK, "on a beach" * (i == 1))
+    for i in range(5)
+]
+RECIPE = Recipe("woman", 16, augmentation=Augmentation(views=3))
+
+
+class WordsModel:
+    """Each word's embedding is its length; the noise follows from the context's mean."""
+
+    def embed_words(self, words):
+        return torch.tensor([[float(len(word))] * 6 for word in words.split()])
+
+    def encode_prompt(self, prompt, learned):
+        before, subject, after = prompt.partition(PLACEHOLDER)
+        parts = [self.embed_words(text) for text in (before, after) if text.split()]
+        return torch.cat([torch.zeros(1, 6), *parts, *([learned] if subject else [])])
+
+    def predict_noise(self, noised, timesteps, context):
+        return noised * 0.9 + context.mean(dim=(1, 2)).view(-1, 1, 1, 1) * 0.01
+
+
+def encode(images):
+    grey = torch.nn.functional.avg_pool2d(images, 8)
+    return torch.cat([grey, grey[:, :1]], dim=1)
+
+
+def prepared(recipe=RECIPE, photos=PHOTOS, base=("SD15",)):
+    return prepare(recipe, photos, WordsModel(), encode, base)
+
+
+def test_every_photo_gives_its_views_with_its_caption():
+    start = prepared()
+    assert start.examples.latents.shape == (15, 4, 2, 2)
+    assert start.examples.masks.shape == (15, 1, 16, 16)
+    assert all(f"photo of a {PLACEHOLDER} woman" in prompt for prompt in start.examples.prompts)
+    assert [prompt.endswith(", on a beach") for prompt in start.examples.prompts] == [3 <= i < 6 for i in range(15)]
+    assert start.held_out is None
+    assert start.shown.shape == (5, 4, 16, 16)
+
+
+def test_vectors_begin_at_the_noun_or_at_the_words_that_are_given():
+    near = {"rtol": 0.4, "atol": 0}
+    assert_close(prepared().initial, torch.full((4, 6), 5.0), **near)
+    start = prepared(replace(RECIPE, initial_words="cat"))
+    assert_close(start.initial, torch.full((4, 6), 3.0), **near)
+    assert len(prepared(replace(RECIPE, initial_words=RARE_WORDS, token_count=3)).initial) == 3
+
+
+def test_a_noun_of_several_tokens_is_repeated_or_cut():
+    start = prepared(replace(RECIPE, noun="sugar glider", token_count=3))
+    assert_close(start.initial, torch.tensor([[5.0], [6.0], [5.0]]).expand(3, 6), rtol=0.4, atol=0)
+    assert "sugar glider" in start.examples.prompts[0]
+
+
+def test_early_stop_holds_the_last_photo_out_of_training():
+    start = prepared(replace(RECIPE, early_stop=True))
+    assert len(start.examples.prompts) == 12
+    assert start.held_out.latents.shape == (2, 4, 2, 2)
+    assert "4.png is held out" in start.remarks[-1]
+    few = prepared(replace(RECIPE, early_stop=True), PHOTOS[:3])
+    assert few.held_out is None
+    assert len(few.examples.prompts) == 9
+    assert "only 3" in few.remarks[-1]
+
+
+def test_photos_that_show_nothing_are_left_out_and_remarked():
+    dark = replace(PHOTOS[2], mask=torch.zeros(40, 40))
+    start = prepared(photos=[*PHOTOS[:2], dark, *PHOTOS[3:]])
+    assert len(start.examples.prompts) == 12
+    assert start.remarks[0].startswith("left out 2.png: its mask is empty")
+
+
+@pytest.mark.parametrize("noun", ["", "  "])
+def test_an_empty_noun_is_refused(noun):
+    with pytest.raises(ValueError, match="noun is empty"):
+        Recipe(noun)
+
+
+def test_equal_trainings_have_one_fingerprint_and_others_have_not():
+    other = replace(PHOTOS[0], image=PHOTOS[0].image.clone())
+    other.image[3, 4, 1] += 0.01
+    trainings = [
+        prepared(),
+        prepared(base=("other model",)),
+        prepared(base=(torch.zeros(3),)),
+        prepared(photos=PHOTOS[:4]),
+        prepared(photos=PHOTOS[::-1]),
+        prepared(photos=[other, *PHOTOS[1:]]),
+        prepared(photos=[replace(PHOTOS[0], mask=None), *PHOTOS[1:]]),
+        prepared(photos=[replace(PHOTOS[0], caption="in the snow"), *PHOTOS[1:]]),
+        *(
+            prepared(replace(RECIPE, **{name: value}))
+            for name, value in {
+                "noun": "man",
+                "size": 24,
+                "token_count": 2,
+                "initial_words": "cat",
+                "augmentation": None,
+                "early_stop": True,
+            }.items()
+        ),
+        *(
+            prepared(replace(RECIPE, options=replace(RECIPE.options, **{name: value})))
+            for name, value in {
+                "steps": 7,
+                "batch_size": 2,
+                "learning_rate": 1e-2,
+                "weight_decay": 0.0,
+                "noise_offset": 0.0,
+                "seed": 3,
+                "patience": 2,
+                "check_every": 5,
+            }.items()
+        ),
+    ]
+    assert len({training.settings for training in trainings}) == len(trainings)
+    assert prepared().settings == trainings[0].settings
+
+
+def test_a_fingerprint_sees_how_things_are_grouped():
+    assert fingerprint("ab", "c") != fingerprint("a", "bc")
+    assert fingerprint(["a"], "b") != fingerprint("a", ["b"])
+    assert fingerprint(1) != fingerprint(1.0)
+    assert fingerprint(torch.zeros(2, 3)) != fingerprint(torch.zeros(3, 2))
+    assert fingerprint(torch.zeros(2)) != fingerprint(torch.zeros(2, dtype=torch.int32))
+    assert fingerprint(TrainingOptions()) == fingerprint(TrainingOptions())
+
+
+def test_a_sample_follows_the_words_from_the_same_noise():
+    model, vectors = WordsModel(), torch.full((2, 6), 4.0)
+    found = sample_latents(model, SCHEDULE, "woman", vectors, 32, seed=3, steps=4, cfg=2.0)
+    assert found.shape == (1, 4, 4, 4)
+    assert torch.equal(found, sample_latents(model, SCHEDULE, "woman", vectors, 32, seed=3, steps=4, cfg=2.0))
+    other = sample_latents(model, SCHEDULE, "woman", vectors * 2, 32, seed=3, steps=4, cfg=2.0)
+    # Guidance doubles what the words say, minus what silence says, in every step; both are constants here.
+    shift = other - found
+    assert_close(shift, shift.mean().expand_as(shift), rtol=1e-3, atol=1e-4)
+    assert shift.mean().abs() > 1e-3
+
+
+def test_what_the_noun_means_is_read_without_the_token():
+    latents = torch.randn(3, 4, 4, 4)
+    woman = noun_noise(WordsModel(), SCHEDULE, "woman", latents)
+    assert woman.shape == latents.shape
+    assert torch.equal(woman, noun_noise(WordsModel(), SCHEDULE, "woman", latents))
+    assert not torch.equal(woman, noun_noise(WordsModel(), SCHEDULE, "robots", latents))

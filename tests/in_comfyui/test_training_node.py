@@ -1,0 +1,195 @@
+"""Train ID Token, called as ComfyUI calls it: files, names, stopping and going on."""
+
+import math
+from pathlib import Path
+
+import comfy.model_management
+import folder_paths
+import pytest
+import torch
+from vcd_pack.nodes.host import token_training
+from vcd_pack.nodes.training import TrainIDToken
+from vcd_pack.vcd_core.identity import Photo, load_id_token
+
+PHOTOS = [Photo(str(i), torch.rand(50 + i, 70, 3, generator=torch.Generator().manual_seed(i))) for i in range(5)]
+
+
+class FakeVAE:
+    """Encodes by averaging 8x8 pixels."""
+
+    decoded = 0
+
+    def encode(self, images):
+        grey = torch.nn.functional.avg_pool2d(images.movedim(-1, 1), 8)
+        return torch.cat([grey, grey.mean(dim=1, keepdim=True)], dim=1) * 2 - 1
+
+    def decode(self, latents):
+        self.decoded += 1
+        return torch.nn.functional.interpolate(latents[:, :3], scale_factor=8).movedim(1, -1).sigmoid()
+
+
+def run(narrow, photos, name, vae=None, **settings):
+    model, clip = narrow
+    options = {"steps": 3, "batch_size": 2, "learning_rate": 1e-3, "token_count": 4, "resolution": 64, "seed": 0}
+    with torch.inference_mode():
+        return TrainIDToken.execute(
+            model, clip, vae or FakeVAE(), photos, name, "woman", **{**options, "overwrite": False, **settings}
+        )
+
+
+def train(narrow, photos, name, **settings):
+    return run(narrow, photos, name, **settings).result
+
+
+def embeddings():
+    """Where this narrow model's tokens go: it is no Stable Diffusion 1.5 by its width."""
+    return Path(folder_paths.get_folder_paths("embeddings")[0]) / "vcd_demo"
+
+
+def test_training_returns_token_prompt_and_loss(narrow):
+    token, prompt, loss = train(narrow, PHOTOS, "returned")
+    assert prompt == "embedding:vcd_demo/returned woman"
+    assert token.steps == 3
+    assert len(loss["loss"]) == 3
+    saved = load_id_token(embeddings() / "returned.safetensors")
+    assert torch.equal(saved.vectors, token.vectors)
+    assert saved.thumbnail
+    assert not list(embeddings().glob("*.training"))
+
+
+def test_the_page_shows_the_photos_the_curve_and_what_was_remarked(narrow):
+    dark = Photo("dark.png", torch.rand(40, 40, 3), torch.zeros(40, 40))
+    shown = run(narrow, [*PHOTOS, dark], "shown").ui
+    (text,) = shown["text"]
+    assert "5 photos, 3 steps" in text
+    assert "left out dark.png: its mask is empty" in text
+    assert "no mask, so what is around the subject is learned as well: 0, 1, 2, 3, 4" in text
+    assert "what woman alone means has changed by 0.0e+00" in text
+    (image,) = shown["images"]
+    assert (Path(folder_paths.get_temp_directory()) / image["subfolder"] / image["filename"]).is_file()
+
+
+def test_a_sample_is_drawn_as_often_as_asked_without_changing_the_token(narrow):
+    vae = FakeVAE()
+    sampled, *_ = train(narrow, PHOTOS, "sampled", vae=vae, steps=6, sample_every=2)
+    assert vae.decoded == 3
+    plain, *_ = train(narrow, PHOTOS, "plain", steps=6, sample_every=0)
+    assert torch.equal(sampled.vectors, plain.vectors)
+
+
+def test_fewer_photos_than_the_batch(narrow):
+    token, *_ = train(narrow, PHOTOS[:1], "single", batch_size=8)
+    assert token.steps == 3
+
+
+def test_the_same_photos_and_settings_are_not_trained_again(narrow):
+    first, _, losses = train(narrow, PHOTOS, "same")
+    again, prompt, loss = train(narrow, PHOTOS, "same")
+    assert torch.equal(again.vectors, first.vectors)
+    assert prompt == "embedding:vcd_demo/same woman"
+    assert loss["loss"] == pytest.approx(losses["loss"], abs=1e-5)  # of the file
+    assert [path.name for path in embeddings().glob("same*")] == ["same.safetensors"]
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"seed": 1},
+        {"steps": 4},
+        {"augment": False},
+        {"early_stop": True},
+        {"initial_words": "man"},
+        {"schedule": "linear, as released"},
+        {"photos": PHOTOS[:4]},
+    ],
+)
+def test_other_settings_get_a_numbered_name_and_the_first_token_stays(narrow, change):
+    name = f"numbered_{next(iter(change))}"
+    first, *_ = train(narrow, PHOTOS, name)
+    second, prompt, _ = train(narrow, **{"photos": PHOTOS, "name": name, **change})
+    assert prompt == f"embedding:vcd_demo/{name}_2 woman"
+    assert second.name == f"{name}_2"
+    assert not torch.equal(first.vectors, second.vectors)
+    assert torch.equal(load_id_token(embeddings() / f"{name}.safetensors").vectors, first.vectors)
+
+
+def test_another_model_is_another_setting(narrow):
+    model, clip = narrow
+    train(narrow, PHOTOS, "models")
+    changed = model.clone()
+    key = "diffusion_model.out.2.weight"
+    changed.add_patches({key: (torch.ones_like(model.model.state_dict()[key]),)}, 0.1)
+    token, *_ = train((changed, clip), PHOTOS, "models")
+    assert token.name == "models_2"
+
+
+def test_overwriting_replaces(narrow):
+    train(narrow, PHOTOS, "replaced")
+    second, *_ = train(narrow, PHOTOS, "replaced", seed=1, overwrite=True)
+    assert torch.equal(load_id_token(embeddings() / "replaced.safetensors").vectors, second.vectors)
+    assert [path.name for path in embeddings().glob("replaced*")] == ["replaced.safetensors"]
+
+
+def test_a_stopped_training_leaves_a_usable_token_and_goes_on_when_queued_again(narrow, monkeypatch):
+    unbroken, _, losses = train(narrow, PHOTOS, "unbroken", steps=6)
+
+    def stop(_bar, step, *_):
+        if step == 4:
+            raise comfy.model_management.InterruptProcessingException
+
+    monkeypatch.setattr(token_training.ProgressBar, "update_absolute", stop)
+    with pytest.raises(comfy.model_management.InterruptProcessingException):
+        train(narrow, PHOTOS, "stopped", steps=6)
+    kept = load_id_token(embeddings() / "stopped_partial.safetensors")
+    assert kept.steps == 4
+    assert torch.isfinite(kept.vectors).all()
+    assert not (embeddings() / "stopped.safetensors").exists()
+
+    resumed = []
+    real = token_training.train_id_token
+
+    def watched(*arguments, **more):
+        resumed.append(more["state"].step)
+        return real(*arguments, **more)
+
+    monkeypatch.setattr(token_training, "train_id_token", watched)
+    token, _, whole = train(narrow, PHOTOS, "stopped", steps=6)
+    assert resumed == [4]
+    assert torch.equal(token.vectors, unbroken.vectors)
+    assert whole == losses
+    assert not (embeddings() / "stopped.training").exists()
+
+
+def test_divergence_keeps_the_last_good_tokens(narrow):
+    """A learning rate at which a later step than the first overflows."""
+    with pytest.raises(RuntimeError, match=r"diverged.*[Ll]earning rate.*kept in .*wild_partial\.safetensors"):
+        train(narrow, PHOTOS, "wild", steps=20, learning_rate=1e12)
+    kept = load_id_token(embeddings() / "wild_partial.safetensors")
+    assert not (embeddings() / "wild.safetensors").exists()
+    assert torch.isfinite(kept.vectors).all()
+    assert 0 < kept.steps < 20
+
+
+def test_divergence_in_the_first_step_writes_nothing(narrow):
+    dark = [Photo("nan", torch.full((64, 64, 3), math.nan))]
+    with pytest.raises(RuntimeError, match="step 1 is not a finite number"):
+        train(narrow, dark, "nothing")
+    assert not list(embeddings().glob("*nothing*"))
+
+
+def test_a_path_in_the_name_is_refused_when_it_comes_through_a_link(narrow):
+    """A linked input is not known when the prompt is validated."""
+    with pytest.raises(ValueError, match="token name"):
+        train(narrow, PHOTOS, "../../escaped")
+
+
+def test_photos_of_which_none_can_be_used(narrow):
+    dark = [Photo(str(i), torch.rand(40, 40, 3), torch.zeros(40, 40)) for i in range(2)]
+    with pytest.raises(ValueError, match="no photos to train on[^$]*left out 0: its mask is empty"):
+        train(narrow, dark, "dark")
+
+
+def test_an_empty_noun_is_refused_before_anything_is_encoded(narrow):
+    model, clip = narrow
+    with pytest.raises(ValueError, match="noun is empty"):
+        TrainIDToken.execute(model, clip, None, PHOTOS, "nounless", " ", 3, 2, 1e-3, 4, 64, 0, False)
