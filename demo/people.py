@@ -1,6 +1,6 @@
 """The people whose photos ship with the demo: of combinations that the model never saw."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -34,18 +34,20 @@ def stranger(noun: str, seed: int) -> Look:
     return world.random_look(np.random.default_rng((seed, world.NOUNS.index(noun))), noun, held_out=True)
 
 
-def photos(look: Look, seed: int = 0, style: str = "soft") -> Iterator[world.Render]:
-    """Six photos of somebody: three places, near and far, looking here and there."""
+def photos(
+    look: Look, seed: int = 0, style: str = "soft", places: Sequence[str] = PHOTO_PLACES
+) -> Iterator[world.Render]:
+    """Six photos of somebody: in these places by turns, near and far, looking here and there."""
     rng = np.random.default_rng((seed, 2))
     for number, framing in enumerate(PHOTO_FRAMINGS):
-        place = PHOTO_PLACES[number % len(PHOTO_PLACES)]
+        place = places[number % len(places)]
         shot = world.random_clip(rng, "stand", 1, place, framing, style)[0]
         yield world.render(look, shot, PHOTO_SIZE)
 
 
-def whole_photos(look: Look, seed: int = 0) -> Iterator[Photo]:
+def whole_photos(look: Look, seed: int = 0, places: Sequence[str] = PHOTO_PLACES) -> Iterator[Photo]:
     """The photos as training takes them, with what is around the subject still there."""
-    for number, photo in enumerate(photos(look, seed), 1):
+    for number, photo in enumerate(photos(look, seed, places=places), 1):
         image, mask = (torch.from_numpy(array).float() / 255 for array in (photo.image, photo.mask))
         yield Photo(f"{number}.png", image, mask)
 

@@ -1,0 +1,172 @@
+"""Compares ways to learn a token, on people the demo model never saw: python -m demo.compare [--characters 16].
+
+Every way has the same budget: photos, steps, batch, learning rate. For each character and way a token is learned and
+ten pictures are drawn from the same noise in places that no photo shows; the attribute reader then says how much like
+the character they are, whether the place is the one asked for, and whether it is one of the photos' (a leak). Readings
+are kept, so that a stopped run goes on where it was; other weights or settings begin anew.
+"""
+
+import argparse
+import json
+import sys
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, replace
+from functools import partial
+from pathlib import Path
+
+import cv2
+import numpy as np
+import torch
+from torch import Tensor
+
+from vcd_core.files import unfinished_file
+from vcd_core.identity import Augmentation, Photo, Recipe, TrainingOptions
+from vcd_core.standalone.cli import exit_code
+from vcd_core.standalone.demo_model import load_demo_model
+from vcd_core.standalone.model import Prompt, StableDiffusion
+from vcd_core.standalone.pipeline import prepare_training, train_token
+
+from . import measure, run
+from .evaluate import RESAMPLINGS, character, reading_of
+from .people import PHOTO_PLACES, whole_photos
+from .reader import similarity
+from .report import write_contact_sheet
+from .weights import WEIGHTS, load_eyes
+
+FIGURES = ("similarity", "place right", "photos' place")
+
+
+@dataclass(frozen=True)
+class Way:
+    """A way to learn a token.
+
+    Attributes:
+        tokens: vectors that stand for the subject.
+        masked: the loss counts inside the subject's mask only.
+        places: where the photos were taken, by turns.
+        augmentation: of the photos; None for as they are and mirrored.
+        levels: ranges of the noise level, each with vectors of its own.
+    """
+
+    tokens: int = run.TOKENS
+    masked: bool = True
+    places: tuple[str, ...] = PHOTO_PLACES
+    augmentation: Augmentation | None = None
+    levels: int = 1
+
+
+WORDLESS = Augmentation(far_words=(), near_words=())  # the demo model knows none of these words
+WAYS = {
+    "ours": Way(),
+    "textual inversion: one vector, no masks": Way(tokens=1, masked=False),
+    "no masks": Way(masked=False),
+    "one vector": Way(tokens=1),
+    "augmented": Way(augmentation=WORDLESS),
+    "three ranges of noise": Way(levels=3),
+    "photos of one place": Way(places=PHOTO_PLACES[:1]),
+    "photos of one place, no masks": Way(places=PHOTO_PLACES[:1], masked=False),
+}
+PAIRS = (
+    ("ours", "textual inversion: one vector, no masks"),
+    ("ours", "no masks"),
+    ("ours", "one vector"),
+    ("augmented", "ours"),
+    ("three ranges of noise", "ours"),
+    ("photos of one place, no masks", "photos of one place"),
+)
+
+
+@dataclass(frozen=True)
+class LevelledModel(StableDiffusion):
+    """A model whose tokens differ by the noise level, after NeTI (arXiv:2305.15391), without its network.
+
+    `learned` is (levels * n, D): the vectors of the lowest range of timesteps first. What it calls an encoded prompt
+    is one for each range, joined along L.
+    """
+
+    levels: int = 1
+
+    def encode_pieces(self, prompt: Prompt) -> Tensor:
+        encoded = []
+        for level in range(self.levels):
+            pieces = [piece if isinstance(piece, str) else piece.chunk(self.levels)[level] for piece in prompt]
+            encoded.append(super().encode_pieces(pieces))
+        return torch.cat(encoded)
+
+    def predict_noise(self, noised: Tensor, timesteps: Tensor, context: Tensor) -> Tensor:
+        level = timesteps * self.levels // len(self.schedule.sigmas)
+        ranges = context.unflatten(1, (self.levels, -1))
+        return super().predict_noise(noised, timesteps, ranges[torch.arange(len(ranges)), level])
+
+
+def observe(model: StableDiffusion, eyes: measure.Eyes, way: Way, name: str, number: int, out: Path) -> list[dict]:
+    """What the reader says of the pictures of one character, learned in one way."""
+    look = character(number)
+    photos = [photo if way.masked else replace(photo, mask=None) for photo in whole_photos(look, number, way.places)]
+    if way.levels > 1:
+        model = LevelledModel(**vars(model), levels=way.levels)
+    vectors = learn(model, photos, way, look.noun, number)
+    drawn = measure.draw_prompts(model, measure.subject_prompts(measure.by_token(look, vectors)), number)
+    write_contact_sheet(out / f"{number:02} {name.replace(':', '')}.png", [(name, drawn)], columns=10)
+    return [asdict(reading) for reading in eyes.read(drawn)]
+
+
+def learn(model: StableDiffusion, photos: Sequence[Photo], way: Way, noun: str, seed: int) -> Tensor:
+    """(levels * n, D)"""
+    options = TrainingOptions(steps=run.STEPS, batch_size=run.BATCH, learning_rate=run.LEARNING_RATE, seed=seed)
+    recipe = Recipe(noun, run.SIZE, way.tokens * way.levels, augmentation=way.augmentation, options=options)
+    return train_token(model, prepare_training(model, photos, recipe), recipe).vectors
+
+
+def figures_of(number: int, way: Way, kept: list[dict]) -> tuple[float, ...]:
+    """FIGURES of one character: means over its pictures."""
+    look, readings = character(number), [reading_of(one) for one in kept]
+    right = [one.place in prompt for one, prompt in zip(readings, measure.PROMPTS, strict=True)]
+    leaked = [one.place in way.places for one in readings]
+    return tuple(float(np.mean(values)) for values in ([similarity(look, one) for one in readings], right, leaked))
+
+
+def interval(values: np.ndarray, generator: np.random.Generator) -> str:
+    """The mean of (characters,) and its 95 % interval by drawing characters again (percentile bootstrap)."""
+    again = values[generator.integers(len(values), size=(RESAMPLINGS, len(values)))].mean(1)
+    low, high = np.percentile(again, (2.5, 97.5))
+    return f"{values.mean():+.3f} [{low:+.3f}, {high:+.3f}]"
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--characters", type=int, choices=range(2, 1000), default=16, metavar="N", help="2 or more")
+    parser.add_argument("--ways", nargs="+", choices=list(WAYS), default=list(WAYS), metavar="WAY", help="some only")
+    parser.add_argument("--out", type=Path, default=Path("out/demo-comparison"))
+    arguments = parser.parse_args()
+    return exit_code("demo.compare", lambda: compare(arguments.characters, arguments.ways, arguments.out))
+
+
+def compare(characters: int, names: Sequence[str], out: Path) -> None:
+    cv2.setNumThreads(1)
+    model, eyes = load_demo_model(WEIGHTS), load_eyes()
+    out = out / measure.fingerprint(run.STEPS, run.BATCH, run.LEARNING_RATE, run.TOKENS)
+    table = {name: np.empty((characters, len(FIGURES))) for name in names}
+    for number in range(characters):
+        for name in names:
+            file = out / f"{number:02} {name.replace(':', '')}.json"
+            if not file.exists():
+                kept = observe(model, eyes, WAYS[name], name, number, out)
+                with unfinished_file(file) as unfinished:
+                    unfinished.write_text(json.dumps(kept))
+            table[name][number] = figures_of(number, WAYS[name], json.loads(file.read_text()))
+    shown = partial(interval, generator=np.random.default_rng(0))
+    lines = [f"{characters} characters, {len(measure.PROMPTS)} pictures each; mean and 95 % interval over characters"]
+    lines += [f"{'':46}" + "".join(f"{figure:>26}" for figure in FIGURES)]
+    lines += [f"{name:46}" + "".join(f"{shown(one):>26}" for one in values.T) for name, values in table.items()]
+    for one, other in PAIRS:
+        if one in table and other in table:
+            lines += [
+                f"{one} - {other}:",
+                f"{'':46}" + "".join(f"{shown(d):>26}" for d in (table[one] - table[other]).T),
+            ]
+    sys.stdout.write("\n".join([*lines, f"Pictures and readings: {out}", ""]))
+
+
+if __name__ == "__main__":
+    sys.exit(main())
