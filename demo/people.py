@@ -9,6 +9,7 @@ from PIL import Image
 
 from vcd_core.files import unfinished_file
 from vcd_core.identity import Photo
+from vcd_core.identity.photos import MASK_SUFFIX
 
 from . import world
 from .characters import Look
@@ -53,7 +54,8 @@ def whole_photos(look: Look, seed: int = 0, places: Sequence[str] = PHOTO_PLACES
 
 
 def write_photos(folder: Path, look: Look, seed: int = 0) -> None:
-    """The photos as PNG whose transparency is the mask: colours are kept under it."""
+    """The photos and their masks as PNG."""
     for number, photo in enumerate(photos(look, seed), 1):
-        with unfinished_file(folder / f"{number}.png") as unfinished:
-            Image.fromarray(np.dstack([photo.image, photo.mask])).save(unfinished, format="PNG")
+        for suffix, picture in ((".png", photo.image), (MASK_SUFFIX, photo.mask)):
+            with unfinished_file(folder / f"{number}{suffix}") as unfinished:
+                Image.fromarray(picture).save(unfinished, format="PNG")

@@ -58,7 +58,8 @@ def files(tmp_path_factory):
     photos = folder / "photos"
     photos.mkdir()
     for number in (1, 2, 3):
-        shutil.copy(ROOT / f"demo/photos/mia/{number}.png", photos)
+        for suffix in (".png", ".mask.png"):
+            shutil.copy(ROOT / f"demo/photos/mia/{number}{suffix}", photos)
     return folder
 
 

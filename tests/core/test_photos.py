@@ -54,6 +54,38 @@ def test_every_mode_becomes_rgb(tmp_path, mode):
     assert photo.image.std() > 0.05
 
 
+def save_with_mask(folder, mask, name="a"):
+    cut_out = np.dstack([gradient(), np.full((30, 40), 128, np.uint8)])
+    Image.fromarray(cut_out).save(folder / f"{name}.png")
+    Image.fromarray(mask).save(folder / f"{name}.mask.png")
+
+
+def test_a_mask_beside_its_photo_wins_over_transparency_and_leaves_the_colours_alone(tmp_path):
+    drawn = np.zeros((30, 40), np.uint8)
+    drawn[5:9, 7:20] = 255
+    save_with_mask(tmp_path, drawn)
+    (photo,) = load_photos(tmp_path)
+    assert photo.name == "a.png"
+    torch.testing.assert_close(photo.mask, torch.from_numpy(drawn / 255).float())
+    torch.testing.assert_close(photo.image, torch.from_numpy(gradient() / 255).float())
+
+
+def test_a_mask_of_no_photo_or_of_another_size_is_named(tmp_path):
+    save_with_mask(tmp_path, np.zeros((10, 20), np.uint8))
+    with pytest.raises(ValueError, match="photo a.png: its mask is 20x10 but the image is 40x30"):
+        load_photos(tmp_path)
+    (tmp_path / "a.png").rename(tmp_path / "b.png")
+    with pytest.raises(ValueError, match=r"the mask a\.mask\.png of no photo"):
+        load_photos(tmp_path)
+
+
+def test_a_broken_mask_is_named(tmp_path):
+    save_with_mask(tmp_path, np.zeros((30, 40), np.uint8))
+    (tmp_path / "a.mask.png").write_bytes(b"not a picture")
+    with pytest.raises(ValueError, match=r"a\.mask\.png cannot be read"):
+        load_photos(tmp_path)
+
+
 def test_sixteen_bit_greyscale_keeps_its_range(tmp_path):
     values = np.linspace(0, 65535, 40 * 30).astype(np.uint16).reshape(30, 40)
     Image.fromarray(values).save(tmp_path / "deep.png")

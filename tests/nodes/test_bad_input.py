@@ -4,7 +4,9 @@ import pickle
 import time
 
 import pytest
+import torch
 from graphs import Sampling, training
+from safetensors.torch import load_file
 
 
 def motion_graph(checkpoint, module, frames=1):
@@ -124,7 +126,7 @@ def test_a_broken_photo_is_named(server, checkpoint):
     assert "IMG_1.jpg" in result.error.exception_message
 
 
-def test_cancelling_a_training_leaves_nothing_behind(server, checkpoint, photos):
+def test_cancelling_a_training_leaves_a_usable_token_and_what_it_needs_to_go_on(server, checkpoint, photos):
     running = server.running(training(checkpoint, photos, "cancelled", steps=500))
     with running as wait:
         wait.until("progress")
@@ -132,4 +134,8 @@ def test_cancelling_a_training_leaves_nothing_behind(server, checkpoint, photos)
         server.interrupt()
         result = wait()
     assert result.status == "interrupted"
-    assert not list(server.model_folder("embeddings").glob("*cancelled*"))
+    kept = list(server.model_folder("embeddings").glob("*cancelled*"))
+    assert sorted(path.name for path in kept) == ["cancelled.training", "cancelled_partial.safetensors"]
+    assert torch.isfinite(load_file(kept[0].with_name("cancelled_partial.safetensors"))["clip_l"]).all()
+    for path in kept:
+        path.unlink()

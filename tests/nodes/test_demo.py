@@ -27,7 +27,7 @@ def ran(graph: Graph, result: Result) -> set[str]:
 def first(server) -> Iterator[Result]:
     """The demo's first run; its token is gone when these tests are over, as others share the server's folders."""
     yield server.queue(quick()).check()
-    (server.model_folder("embeddings") / "demo_mia.safetensors").unlink()
+    (server.model_folder("embeddings") / "vcd_demo/demo_mia.safetensors").unlink()
 
 
 def test_one_press_makes_a_token_and_a_clip(server, first):
@@ -37,7 +37,7 @@ def test_one_press_makes_a_token_and_a_clip(server, first):
     assert rate == 8
     assert frames.shape == (16, 128, 128, 3)
     assert frames.std() > 5
-    tokens = load_file(server.model_folder("embeddings") / "demo_mia.safetensors")
+    tokens = load_file(server.model_folder("embeddings") / "vcd_demo/demo_mia.safetensors")
     assert {name: vectors.shape for name, vectors in tokens.items()} == {"clip_l": (4, 192)}
     assert torch.isfinite(tokens["clip_l"]).all()
 
@@ -55,7 +55,7 @@ def test_another_gamma_samples_alone(server):
 
 def test_other_photos_change_the_clip_of_the_same_words(server, first):
     """The prompt's text stays what it was, `embedding:demo_mia woman`: only the vectors behind it are others."""
-    graph = quick().set("VCD_LoadIdentityPhotos", folder="demo://otto (man)")
+    graph = quick().set("VCD_LoadIdentityPhotos", folder="demo://otto (man)").set("VCD_TrainIDToken", overwrite=True)
     result = server.queue(graph).check()
     assert ran(graph, result) >= {"VCD_TrainIDToken", "CLIPTextEncode"} | AFTER_THE_SAMPLER
     (other, _), (mias, _) = (video(one, graph.find("SaveVideo")) for one in (result, first))

@@ -17,6 +17,7 @@ def token(server, checkpoint, photos) -> str:
     assert result.previews > 0
     (said,) = result.outputs[graph.find("VCD_TrainIDToken")]["text"]
     assert "ava.safetensors" in said
+    assert "what woman alone means has changed by 0.0e+00" in said
     assert result.images(graph.find("SaveImage")).shape == (2, 64, 64, 3)
     return "ava"
 
@@ -30,8 +31,21 @@ def test_training_writes_a_small_embedding_with_its_story(server, token):
     assert torch.isfinite(vectors).all()
     assert metadata["noun"] == "woman"
     assert metadata["steps"] == "3"
-    assert path.stat().st_size < 13_000
+    assert path.stat().st_size < 25_000
+    assert metadata["modelspec.thumbnail"].startswith("data:image/jpeg;base64,")
     assert [entry.name for entry in path.parent.iterdir()] == [path.name]
+
+
+def test_the_same_training_again_is_not_done_again(server, checkpoint, photos, token):
+    """Not even by a ComfyUI that has forgotten its results; other settings leave the token alone."""
+    folder = server.model_folder("embeddings")
+    before = (folder / f"{token}.safetensors").read_bytes()
+    result = server.queue(training(checkpoint, photos, token, sample_every=7)).check()  # of no effect on the token
+    (said,) = result.outputs[shipped("train_id_token").find("VCD_TrainIDToken")]["text"]
+    assert "used as it is" in said
+    server.queue(training(checkpoint, photos, token, seed=1)).check()
+    assert (folder / f"{token}.safetensors").read_bytes() == before
+    (folder / f"{token}_2.safetensors").unlink()
 
 
 def test_the_token_makes_a_video(server, checkpoint, motion_module, token):

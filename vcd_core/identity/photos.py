@@ -12,6 +12,7 @@ from torch import Tensor
 
 PHOTO_SUFFIXES = (".bmp", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp")
 OTHER_PICTURES = (".avif", ".gif", ".heic", ".heif", ".jxl")
+MASK_SUFFIX = ".mask.png"
 
 
 @dataclass(frozen=True)
@@ -43,11 +44,13 @@ class Photo:
 def load_photos(folder: Path) -> list[Photo]:
     """Reads every photo of a folder in natural order (2 before 12).
 
-    EXIF rotation is applied; greyscale, palette and 16-bit files become RGB. Transparent pixels are not the
-    subject: a cut-out's alpha becomes the mask, over mid-grey. A `.txt` of the same name is the caption.
+    EXIF rotation is applied; greyscale, palette and 16-bit files become RGB. A picture NAME.mask.png beside NAME.jpg
+    is its mask, white where the subject is. Without one, transparent pixels are not the subject: a cut-out's alpha
+    becomes the mask, over mid-grey. NAME.txt is the caption.
 
     Raises:
-        ValueError: no such folder, no photo in it, or a picture or caption that cannot be read.
+        ValueError: no such folder, no photo in it, a mask of no photo or of another size, or a picture or caption that
+            cannot be read.
     """
     if not folder.is_dir():
         raise ValueError(f"there is no folder {folder}: create it and put 5-10 photos of one subject into it")
@@ -57,12 +60,16 @@ def load_photos(folder: Path) -> list[Photo]:
             f"{folder} holds {', '.join(unreadable[:3])}, which cannot be read here: save as one of "
             f"{', '.join(PHOTO_SUFFIXES)}, or take out"
         )
-    files = [path for path in contents if path.suffix.lower() in PHOTO_SUFFIXES]
+    masks = {path.name[: -len(MASK_SUFFIX)]: path for path in contents if path.name.lower().endswith(MASK_SUFFIX)}
+    files = [path for path in contents if path.suffix.lower() in PHOTO_SUFFIXES and path not in masks.values()]
+    if alone := sorted(masks[name].name for name in masks.keys() - {path.stem for path in files}):
+        raise ValueError(f"{folder} holds the mask {alone[0]} of no photo: give it its photo's name, or take it out")
     if not files:
         raise ValueError(
             f"{folder} holds no photos: put 5-10 photos of one subject into it ({', '.join(PHOTO_SUFFIXES)})"
         )
-    return [_load_photo(path) for path in sorted(files, key=lambda path: _natural_key(path.name))]
+    files.sort(key=lambda path: _natural_key(path.name))
+    return [_load_photo(path, masks.get(path.stem)) for path in files]
 
 
 def usable_photos(photos: Sequence[Photo]) -> tuple[list[Photo], list[str]]:
@@ -135,21 +142,30 @@ def _crop_start(subject_start: int, subject_end: int, side: int, length: int) ->
     return min(max((subject_start + subject_end - side) // 2, 0), length - side)
 
 
-def _load_photo(path: Path) -> Photo:
+def _load_photo(path: Path, mask_path: Path | None) -> Photo:
+    image, mask = _load_picture(path, over_grey=mask_path is None)
+    if mask_path is not None:
+        mask = np.ascontiguousarray(_load_picture(mask_path, over_grey=False)[0][:, :, 0])
+    return Photo(
+        name=path.name,
+        image=torch.from_numpy(image),
+        mask=None if mask is None else torch.from_numpy(mask),
+        caption=_load_caption(path.with_suffix(".txt")),
+    )
+
+
+def _load_picture(path: Path, *, over_grey: bool) -> tuple[np.ndarray, np.ndarray | None]:
+    """(H, W, 3) in [0, 1], upright, and its alpha if it has any transparency; what is transparent is grey, or kept."""
     from PIL import Image, ImageOps, UnidentifiedImageError
 
     try:
         with Image.open(path) as file:
-            picture = ImageOps.exif_transpose(file)
-            image, alpha = _to_rgb_and_alpha(picture)
+            image, alpha = _to_rgb_and_alpha(ImageOps.exif_transpose(file))
     except (UnidentifiedImageError, OSError, SyntaxError, Image.DecompressionBombError) as error:
         raise ValueError(f"the photo {path} cannot be read ({error}): replace it or take it out") from error
-    return Photo(
-        name=path.name,
-        image=torch.from_numpy(image),
-        mask=None if alpha is None else torch.from_numpy(alpha),
-        caption=_load_caption(path.with_suffix(".txt")),
-    )
+    if alpha is not None and over_grey:
+        image = image * alpha[:, :, None] + 0.5 * (1 - alpha[:, :, None])
+    return image, alpha
 
 
 def _load_caption(path: Path) -> str:
@@ -168,10 +184,8 @@ def _to_rgb_and_alpha(picture) -> tuple[np.ndarray, np.ndarray | None]:
         grey = values / (65535 if values.max() > 255 or picture.mode != "I" else 255)
         return np.repeat(grey.clip(0, 1)[:, :, None], 3, axis=2), None
     pixels = np.asarray(picture.convert("RGBA"), dtype=np.float32) / 255
-    image, alpha = pixels[:, :, :3], pixels[:, :, 3]
-    if alpha.min() == 1:
-        return np.ascontiguousarray(image), None
-    return image * alpha[:, :, None] + 0.5 * (1 - alpha[:, :, None]), np.ascontiguousarray(alpha)
+    image, alpha = (np.ascontiguousarray(part) for part in (pixels[:, :, :3], pixels[:, :, 3]))
+    return image, None if alpha.min() == 1 else alpha
 
 
 def _natural_key(name: str) -> list[tuple[int, str]]:

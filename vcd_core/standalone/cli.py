@@ -101,7 +101,7 @@ def _command(commands, name: str, summary: str) -> argparse.ArgumentParser:
 
 def _add_train(commands) -> None:
     train = _command(commands, "train", "Learn an ID token from a folder of photos.")
-    train.add_argument("photos", type=Path, help="folder of 5-10 photos; a cut-out's transparency is its mask")
+    train.add_argument("photos", type=Path, help="folder of 5-10 photos, each with its mask: NAME.mask.png, or a cut-out's transparency")
     train.add_argument("--name", required=True, help="name in prompts (embedding:NAME) and of the file")
     train.add_argument("--noun", required=True, help="what the subject is: woman, man, cat, teapot")
     train.add_argument("--checkpoint", type=Path, required=True, help="a Stable Diffusion 1.5 checkpoint, one file")
