@@ -23,9 +23,13 @@ SLOT = "down_blocks.0.motion_modules.0.temporal_transformer"
 QUERY = f"{SLOT}.transformer_blocks.0.attention_blocks.0.to_q.weight"
 
 
+@pytest.fixture(scope="module")
+def shapes():
+    return {key: value.shape for key, value in MotionModule(CONFIG, device="meta").state_dict().items()}
+
+
 @pytest.fixture
-def weights(rng):
-    shapes = {key: value.shape for key, value in MotionModule(CONFIG, device="meta").state_dict().items()}
+def weights(shapes, rng):
     return {
         key: sinusoidal_positions(*shape[1:]) if key.endswith(".pe") else torch.randn(shape, generator=rng) / 8
         for key, shape in shapes.items()
@@ -79,8 +83,17 @@ def write(path, content):
     return path
 
 
-@pytest.mark.parametrize("dtype", [torch.float32, torch.float16, torch.bfloat16])
-@pytest.mark.parametrize("name", LAYOUTS)
+PRECISIONS = (torch.float32, torch.float16, torch.bfloat16)
+
+
+# Names are read alike in every precision: each layout in one of them, and each kind of file in all three.
+@pytest.mark.parametrize(
+    ("name", "dtype"),
+    [
+        *((name, dtype) for name in ("plain.safetensors", "plain.ckpt") for dtype in PRECISIONS),
+        *((name, torch.float16) for name in LAYOUTS if not name.startswith("plain")),
+    ],
+)
 def test_every_layout_and_precision_gives_the_same_module(name, dtype, weights, tmp_path, rng):
     weights = {key: value.to(dtype) for key, value in weights.items()}
     module = load_motion_module(write(tmp_path / name, LAYOUTS[name](weights)))

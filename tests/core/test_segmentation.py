@@ -1,34 +1,26 @@
-"""From a prompt to masks: known answers, random weights in the published layouts, and what goes wrong."""
+"""A prompt's subject cut out of a picture, where the answer is known, and what people are shown of it."""
 
 import math
-import pickle
-import shutil
-import sys
 from dataclasses import replace
-from itertools import islice
 from types import SimpleNamespace
 
 import numpy as np
 import pytest
 import torch
 from PIL import Image
-from random_segmenters import WORDS, random_sam, write_grounding_dino
-from safetensors.torch import load_file, save_file
+from random_segmenters import WORDS
 from torch import nn
 
 from demo import world
-from vcd_core.identity import Photo, load_photos, segment_photos
+from vcd_core.identity import load_photos, segment_photos
 from vcd_core.vision import (
     Finding,
     GroundingDino,
     NoSubject,
     PromptSegmenter,
     Sam,
-    Segmentation,
     SeveralSubjects,
     draw_findings,
-    load_grounding_dino,
-    load_sam,
 )
 
 # --- known answers: people of the demo world, each filled with one colour that the stand-ins for the networks see.
@@ -254,66 +246,7 @@ def test_options_out_of_range(options, message):
         PromptSegmenter(None, None, **options)
 
 
-# --- photos
-
-
-class Scripted:
-    """A Segmenter that knows a photo by its first pixel: how many subjects it finds there."""
-
-    def __init__(self, choice="best score"):
-        self.seen, self.choice = [], choice
-
-    def segment(self, image, prompt):
-        self.seen.append(round(image[0, 0, 0].item()))
-        found = tuple(Finding((0.0, 0.0, 4.0 + i, 6.0), 0.9 - i / 10, prompt) for i in range(self.seen[-1]))
-        if not found:
-            raise NoSubject("nothing in it")
-        if len(found) > 1 and self.choice == "refuse if several":
-            raise SeveralSubjects("several", found, draw_findings(image, found))
-        mask = torch.zeros(image.shape[:2])
-        mask[:6, :4] = 1
-        return Segmentation(mask, found[0], found)
-
-
-def photo(name, subjects, mask=None):
-    return Photo(name, torch.full((10, 8, 3), float(subjects)), mask, caption=f"of {name}")
-
-
-def test_a_drawn_mask_is_kept_and_what_is_not_found_is_named_while_the_rest_goes_on():
-    drawn = torch.zeros(10, 8)
-    drawn[9, 7] = 0.5
-    photos = [photo("a", 1), photo("b", 0), photo("c", 2, drawn), photo("d", 3, torch.zeros(10, 8)), photo("e", 0)]
-    segmenter = Scripted()
-    results = list(segment_photos(photos, segmenter, "cat"))
-    assert segmenter.seen == [1, 0, 3, 0]  # c is not looked at
-    assert [result.photo.name for result in results] == list("abcde")
-    assert [result.photo.caption for result in results] == [f"of {name}" for name in "abcde"]
-    assert [result.problem for result in results] == ["", "nothing in it", "", "", "nothing in it"]
-    assert [len(result.found) for result in results] == [1, 0, 0, 3, 0]
-    assert torch.equal(results[2].photo.mask, drawn)
-    assert results[3].photo.mask.sum() == 24
-    assert results[3].chosen is results[3].found[0]
-    assert photos[0].mask is None  # what came in is not changed
-
-
-def test_photos_without_the_subject_are_an_error_that_says_what_to_do():
-    results = segment_photos([photo("a", 0), photo("b", 0)], Scripted(), "cat")
-    assert next(results).problem
-    assert next(results).problem
-    with pytest.raises(NoSubject, match="'cat' was not found in any of the 2 photos: name the subject in other words"):
-        next(results)
-    with pytest.raises(ValueError, match="no photos to segment"):
-        next(segment_photos([], Scripted(), "cat"))
-
-
-def test_several_subjects_are_refused_with_a_picture_of_them_after_all_photos_were_seen():
-    photos = [photo("a", 2), photo("b", 1), photo("c", 3), photo("d", 0)]
-    results = segment_photos(photos, Scripted("refuse if several"), "cat")
-    assert [bool(result.problem) for result in islice(results, 4)] == [True, False, True, True]
-    with pytest.raises(SeveralSubjects, match=r'several subjects in a, c: draw masks .*"largest" choose') as error:
-        next(results)
-    assert error.value.picture.shape == (512, 1024, 3)
-    assert len(error.value.found) == 5
+# --- pictures for people
 
 
 def test_a_picture_shows_where_the_subject_is():
@@ -344,206 +277,3 @@ def test_pictures_of_any_size_can_be_drawn(size):
 def test_a_picture_like_a_thread_is_a_problem_and_no_crash(segmenter):
     with pytest.raises(NoSubject, match="4000x1 pixels are too long and thin"):
         segmenter().segment(torch.rand(1, 4000, 3), "person")
-
-
-# --- the real networks, with random weights
-
-
-@pytest.fixture(scope="module")
-def dino_folder(tmp_path_factory):
-    return write_grounding_dino(tmp_path_factory.mktemp("dino") / "tiny")
-
-
-@pytest.fixture(scope="module")
-def dino(dino_folder):
-    return load_grounding_dino(dino_folder)
-
-
-@pytest.mark.parametrize("size", [(1, 1), (3, 40), (60, 90), (320, 10)])
-def test_boxes_are_those_of_transformers_own_reading(dino, size):
-    """Those of its post-processing that match a word; for pictures that could be taken for channels first, too."""
-    image = torch.rand(*size, 3, generator=torch.Generator().manual_seed(0))
-    found = dino.detect(image, "Red cat", 0.05, 0.01)
-    pixels = (image * 255).round().byte().permute(2, 0, 1)[None].float()
-    inputs = dino.processor.image_processor(images=pixels, input_data_format="channels_first", return_tensors="pt")
-    words = dino.processor.tokenizer("red cat.", return_tensors="pt")
-    with torch.no_grad():
-        outputs = dino.network(**inputs, **words)
-    (expected,) = dino.processor.post_process_grounded_object_detection(
-        outputs, words["input_ids"], threshold=0.05, text_threshold=0.01, target_sizes=[size]
-    )
-    height, width = size
-    named = torch.tensor(["red" in words or "cat" in words for words in expected["text_labels"]])
-    wanted = expected["boxes"][named].clamp(min=0).minimum(torch.tensor([width, height, width, height]))
-    assert len(found) > 5
-    assert len(found) == len(wanted)
-    torch.testing.assert_close(torch.tensor([finding.box for finding in found]), wanted, atol=1e-3, rtol=1e-3)
-    torch.testing.assert_close(torch.tensor([finding.score for finding in found]), expected["scores"][named])
-
-
-def test_a_hugging_face_id_is_looked_up_in_the_users_own_cache(dino_folder, tmp_path, monkeypatch):
-    cache = tmp_path / "models--someone--tiny-dino"
-    (cache / "snapshots").mkdir(parents=True)
-    (cache / "refs").mkdir()
-    (cache / "refs" / "main").write_text("0123abcd")
-    (cache / "snapshots" / "0123abcd").symlink_to(dino_folder)
-    monkeypatch.setattr("transformers.utils.hub.TRANSFORMERS_CACHE", str(tmp_path))
-    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path))
-    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
-    monkeypatch.setattr("transformers.utils.hub._is_offline_mode", True)
-    assert len(load_grounding_dino("someone/tiny-dino").network.state_dict())
-    with pytest.raises(ValueError, match=r"someone/else.*check the id and the connection"):
-        load_grounding_dino("someone/else")
-
-
-@pytest.mark.parametrize("name", ["../tiny", "/etc/x", "tiny", "a/b/c", "", "https://example.org/a"])
-def test_what_is_no_hugging_face_id_is_refused(name):
-    with pytest.raises(ValueError, match="is no Hugging Face id"):
-        load_grounding_dino(name)
-
-
-def damaged(name):
-    def damage(folder):
-        path = folder / name
-        path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
-
-    return damage
-
-
-def put(name, content):
-    return lambda folder: (folder / name).write_bytes(content)
-
-
-def without_a_weight(folder):
-    tensors = load_file(folder / "model.safetensors")
-    del tensors["model.level_embed"]
-    save_file(tensors, folder / "model.safetensors", metadata={"format": "pt"})
-
-
-SDXL = {f"{name}.weight": torch.zeros(2) for name in ("model.diffusion_model.out.2", "conditioner.embedders.0.x")}
-
-BAD_FOLDERS = {
-    "no weights": (lambda folder: (folder / "model.safetensors").unlink(), r"no model\.safetensors in"),
-    "no config": (lambda folder: (folder / "config.json").unlink(), r"no config\.json in"),
-    "no tokenizer": (
-        lambda folder: [path.unlink() for path in folder.glob("*") if "token" in path.name or "vocab" in path.name],
-        r"no tokenizer\.json or vocab\.txt in",
-    ),
-    "no processor": (lambda folder: (folder / "preprocessor_config.json").unlink(), r"no preprocessor_config\.json in"),
-    "truncated": (damaged("model.safetensors"), "download them again"),
-    "text": (put("model.safetensors", b"not a model"), "download them again"),
-    "truncated config": (damaged("config.json"), "download them again"),
-    "another model": (put("config.json", b'{"model_type": "bert"}'), "of the kind 'bert'"),
-    "SDXL": (lambda folder: save_file(SDXL, folder / "model.safetensors", metadata={"format": "pt"}), "weights lack"),
-    "a weight less": (without_a_weight, "weights lack 1 of GroundingDINO's"),
-}
-
-
-@pytest.mark.parametrize("fault", BAD_FOLDERS)
-def test_a_bad_grounding_dino_folder_is_named(fault, dino_folder, tmp_path):
-    folder = tmp_path / "my-dino"
-    shutil.copytree(dino_folder, folder)
-    damage, message = BAD_FOLDERS[fault]
-    damage(folder)
-    with pytest.raises(ValueError, match=message) as error:
-        load_grounding_dino(folder)
-    assert "my-dino" in str(error.value)
-
-
-def test_no_grounding_dino_folder(tmp_path):
-    with pytest.raises(ValueError, match=r"there is no GroundingDINO folder .*absent: create it with config\.json"):
-        load_grounding_dino(tmp_path / "absent")
-
-
-@pytest.fixture(scope="module")
-def vit_b():
-    return random_sam("vit_b")
-
-
-def test_sam_is_recognised_and_read_from_its_published_file(vit_b, tmp_path):
-    path = tmp_path / "renamed by its user.pth"
-    torch.save(vit_b, path)
-    network = load_sam(path).network
-    loaded = network.state_dict()
-    assert loaded.keys() == vit_b.keys()
-    assert all(torch.equal(loaded[name], value.float()) for name, value in vit_b.items())
-    assert not any(tensor.is_meta for tensor in (*network.parameters(), *network.buffers()))
-    assert network.pixel_mean.flatten().tolist() == pytest.approx([123.675, 116.28, 103.53])
-    assert not network.training
-
-
-@pytest.mark.parametrize(("width", "variant"), [(1024, "vit_l"), (1280, "vit_h")])
-def test_the_larger_variants_are_told_by_their_tensors(width, variant, tmp_path):
-    """By what a file lacks: whole ones would be 1.2 and 2.6 GB."""
-    torch.save({"image_encoder.patch_embed.proj.weight": torch.zeros(width, 3, 16, 16)}, tmp_path / "large.pth")
-    with pytest.raises(ValueError, match=rf"large\.pth .* resembles SAM {variant} .* is missing, and \d{{3}} more"):
-        load_sam(tmp_path / "large.pth")
-
-
-def test_a_small_sam_through_the_same_builder_masks_a_picture():
-    from segment_anything.build_sam import _build_sam
-
-    torch.manual_seed(0)
-    network = _build_sam(
-        encoder_embed_dim=16, encoder_depth=1, encoder_num_heads=1, encoder_global_attn_indexes=[], checkpoint=None
-    )
-    mask = Sam(network).mask(torch.rand(30, 50, 3), (5.0, 5.0, 20.0, 25.0))
-    assert mask.shape == (30, 50)
-    assert mask.dtype == torch.float32
-    assert set(mask.unique().tolist()) <= {0.0, 1.0}
-
-
-class Malicious:
-    def __reduce__(self):
-        return open, ("the pickle was run", "w")
-
-
-BAD_SAMS = {
-    "sam.pth": (b"not a model", "damaged or no PyTorch file: download it again"),
-    "empty.pth": (b"", "is empty"),
-    "pickle.pth": (pickle.dumps({"model": Malicious()}, protocol=2), "Loading it could run code"),
-    "sdxl.safetensors": (SDXL, "looks like a Stable Diffusion checkpoint: use sam_vit_b"),
-    "mobile_sam.pt": ({"image_encoder.layers.0.blocks.0.conv1.c.weight": torch.zeros(1)}, "looks like MobileSAM"),
-    "other.pth": ({"a.weight": torch.zeros(1)}, r"holds weights such as a\.weight"),
-    "nothing.pth": ({}, "holds no weights"),
-}
-
-
-@pytest.mark.parametrize("name", BAD_SAMS)
-def test_a_bad_sam_file_is_named_and_never_run(name, tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
-    content, message = BAD_SAMS[name]
-    if isinstance(content, bytes):
-        (tmp_path / name).write_bytes(content)
-    elif name.endswith(".safetensors"):
-        save_file(content, tmp_path / name)
-    else:
-        torch.save(content, tmp_path / name)
-    with pytest.raises(ValueError, match=message) as error:
-        load_sam(tmp_path / name)
-    assert name in str(error.value)
-    assert not (tmp_path / "the pickle was run").exists()
-
-
-def test_a_sam_file_that_was_not_downloaded_whole(vit_b, tmp_path):
-    few = dict(list(vit_b.items())[:3])
-    torch.save(few, tmp_path / "sam.pth")
-    content = (tmp_path / "sam.pth").read_bytes()
-    (tmp_path / "sam.pth").write_bytes(content[: len(content) // 2])
-    with pytest.raises(ValueError, match=r"sam\.pth is damaged"):
-        load_sam(tmp_path / "sam.pth")
-    with pytest.raises(ValueError, match=r"there is no file absent\.pth in"):
-        load_sam(tmp_path / "absent.pth")
-
-
-def test_a_sam_with_more_than_sam_has(vit_b, tmp_path):
-    torch.save({**vit_b, "mask_decoder.hf_token.weight": torch.zeros(1)}, tmp_path / "hq.pth")
-    with pytest.raises(ValueError, match=r"not it: mask_decoder\.hf_token\.weight is unknown\. Use sam_vit_b"):
-        load_sam(tmp_path / "hq.pth")
-
-
-def test_a_missing_package_is_named(tmp_path, monkeypatch):
-    torch.save({"image_encoder.patch_embed.proj.weight": torch.zeros(768, 3, 16, 16)}, tmp_path / "sam.pth")
-    monkeypatch.setitem(sys.modules, "segment_anything", None)
-    with pytest.raises(ImportError, match="pip install segment-anything"):
-        load_sam(tmp_path / "sam.pth")
