@@ -24,7 +24,7 @@ from vcd_core.identity import Augmentation, Photo, Recipe, TrainingOptions
 from vcd_core.standalone.cli import exit_code
 from vcd_core.standalone.demo_model import load_demo_model
 from vcd_core.standalone.model import Prompt, StableDiffusion
-from vcd_core.standalone.pipeline import prepare_training, train_token
+from vcd_core.standalone.pipeline import plan, train_token
 
 from . import measure, run
 from .evaluate import RESAMPLINGS, character, reading_of
@@ -115,7 +115,7 @@ def learn(model: StableDiffusion, photos: Sequence[Photo], way: Way, noun: str, 
     """(levels * n, D)"""
     options = TrainingOptions(steps=run.STEPS, batch_size=run.BATCH, learning_rate=run.LEARNING_RATE, seed=seed)
     recipe = Recipe(noun, run.SIZE, way.tokens * way.levels, augmentation=way.augmentation, options=options)
-    return train_token(model, prepare_training(model, photos, recipe), recipe).vectors
+    return train_token(model, plan(model, photos, recipe)).vectors
 
 
 def figures_of(number: int, way: Way, kept: list[dict]) -> tuple[float, ...]:
@@ -145,7 +145,7 @@ def main() -> int:
 def compare(characters: int, names: Sequence[str], out: Path) -> None:
     cv2.setNumThreads(1)
     model, eyes = load_demo_model(WEIGHTS), load_eyes()
-    out = out / measure.fingerprint(run.STEPS, run.BATCH, run.LEARNING_RATE, run.TOKENS)
+    out = out / measure.fingerprint(run.STEPS, run.BATCH, run.LEARNING_RATE, WAYS)
     table = {name: np.empty((characters, len(FIGURES))) for name in names}
     for number in range(characters):
         for name in names:

@@ -20,7 +20,7 @@ from vcd_core.identity import (
 )
 from vcd_core.standalone.demo_model import load_demo_model, load_demo_motion, require_memory
 from vcd_core.standalone.model import StableDiffusion
-from vcd_core.standalone.pipeline import ClipOptions, make_clip, prepare_training, train_token
+from vcd_core.standalone.pipeline import ClipOptions, make_clip, plan, train_token
 from vcd_core.standalone.prompts import parse_prompt
 from vcd_core.video import write_video
 
@@ -104,7 +104,7 @@ def learn(model: StableDiffusion, photos: list[Photo], name: str, noun: str, see
     options = TrainingOptions(steps=STEPS, batch_size=BATCH, learning_rate=LEARNING_RATE, seed=seed)
     recipe = Recipe(noun, SIZE, TOKENS, augmentation=None, options=options)
     try:
-        state = train_token(model, prepare_training(model, photos, recipe), recipe)
+        state = train_token(model, plan(model, photos, recipe))
     except TrainingDiverged as error:
         raise ValueError(str(error)) from error
     return IDToken(name, state.vectors, noun, state.step, base="demo model"), list(state.losses)

@@ -24,8 +24,8 @@ class LoadIdentityPhotos(io.ComfyNode):
                     "folder",
                     options=[NO_FOLDER, *photo_folders()],
                     default=NO_FOLDER,
-                    tooltip="A folder of photos inside ComfyUI's input folder: jpg, png, webp, bmp, tiff. 1.mask.png is "
-                    "the mask of 1.jpg, a cut-out with a transparent background its own; 1.txt is the caption. "
+                    tooltip="A folder of photos inside ComfyUI's input folder: jpg, png, webp, bmp, tiff. 1.mask.png "
+                    "is the mask of 1.jpg, a cut-out with a transparent background its own; 1.txt is the caption. "
                     "demo://… are characters that come with the pack, for its demo model.",
                 ),
                 io.Image.Input(

@@ -12,6 +12,7 @@ from ...vcd_core.vision.grounding_dino import FILES as GROUNDING_DINO_FILES
 MOTION_MODULES = "animatediff_models"
 MOTION_LORAS = "animatediff_motion_lora"
 EMBEDDINGS = "embeddings"
+DEMO_TOKENS = "vcd_demo"  # the folder in there for tokens of the demo model
 SAMS = "sams"
 GROUNDING_DINO = "grounding-dino"
 SHIPPED_PHOTOS = Path(__file__).resolve().parents[2] / "demo" / "photos"

@@ -10,6 +10,7 @@ from comfy.sd1_clip import SDTokenizer
 from torch import Tensor
 
 from ...vcd_core.identity import IDToken, save_id_token
+from .folders import DEMO_TOKENS
 
 
 def clip_with_token(clip: CLIP, token: IDToken) -> CLIP:
@@ -71,7 +72,7 @@ def _tokenizer_with(tokenizer: SDTokenizer, folder: Path) -> SDTokenizer:
     def look_up(text: str) -> tuple:
         if not text.strip():
             raise ValueError('a prompt says "embedding:" without a name: write embedding:NAME, without a space')
-        found = type(tokenizer)._try_get_embedding(here, text)
+        found = type(tokenizer)._try_get_embedding(here, text.removeprefix(f"{DEMO_TOKENS}/"))
         if found[0] is None and tokenizer.embedding_directory is not None:
             found = tokenizer._try_get_embedding(text)
         _check_found(found[0], text.split()[0].rstrip(","), tokenizer)

@@ -13,18 +13,18 @@ from torch import Tensor
 
 from ...vcd_core.identity import (
     CHECKPOINT_SUFFIX,
+    Examples,
     IDToken,
     Photo,
-    Preparation,
     Recipe,
     TrainingDiverged,
     TrainingState,
+    encode_examples,
     find_id_token,
-    fingerprint,
     load_training,
     make_thumbnail,
     noun_noise,
-    prepare,
+    plan_training,
     sample_latents,
     save_id_token,
     save_or_reuse_id_token,
@@ -34,12 +34,11 @@ from ...vcd_core.identity import (
 )
 from ...vcd_core.sampling import DiscreteSchedule
 from ..convert import to_pil, training_picture
-from .folders import embeddings_folder
+from .folders import DEMO_TOKENS, embeddings_folder
 from .training import ComfyDenoiser, encode_latents
 
 OWN_SCHEDULE, RELEASED_SCHEDULE = "the model's own", "linear, as released"
 SD15_WIDTH = 768
-DEMO_TOKENS = "vcd_demo"
 SAVE_EVERY, SHOW_EVERY = 25, 10
 
 
@@ -88,49 +87,49 @@ def train_token(
     denoiser = ComfyDenoiser(model, clip)
     own = DiscreteSchedule(model.get_model_object("model_sampling").sigmas.clone())
     levels = own if schedule == OWN_SCHEDULE else DiscreteSchedule.from_betas("linear")
-    start = prepare(recipe, photos, denoiser, partial(encode_latents, model, vae), [levels])
-    for remark in start.remarks:
+    plan = plan_training(recipe, photos, denoiser, [levels, denoiser.fingerprint_parts(vae)])
+    for remark in plan.remarks:
         logging.warning("VCD_TrainIDToken: %s", remark)
-    folder = _folder_for(start.initial.shape[1])
+    shown = plan.shown()
+    folder = _folder_for(plan.initial.shape[1])
+    there = None if overwrite else find_id_token(folder, name, plan.settings)
+    if there is not None:
+        line = f"{there.name} was trained on the same photos with the same settings: used as it is"
+        picture = training_picture(shown, there.losses)
+        return TrainedToken(there, _prompt(there, folder), list(there.losses), picture, [line])
     checkpoint = folder / f"{name}{CHECKPOINT_SUFFIX}"
+    state = load_training(checkpoint, plan.settings)
+    if state is not None:
+        logging.info("VCD_TrainIDToken: %s goes on after step %d", name, state.step)
+    examples, held_out = encode_examples(plan, partial(encode_latents, model, vae))
+    about = IDToken(
+        name,
+        plan.initial,
+        recipe.noun,
+        0,
+        type(model.model.model_config).__name__,
+        date.today().isoformat(),
+        plan.settings,
+        repr(recipe),
+        thumbnail=make_thumbnail(shown[0, :3].movedim(0, -1)),
+    )
 
     with denoiser.gradients(recompute=save_memory):
-        start = _ordinary(start)
-        settings = fingerprint(start.settings, denoiser.weights_sample())
-        there = None if overwrite else find_id_token(folder, name, settings)
-        if there is not None:
-            line = f"{there.name} was trained on the same photos with the same settings: used as it is"
-            picture = training_picture(start.shown, there.losses)
-            return TrainedToken(there, _prompt(there, folder), list(there.losses), picture, [line])
-        state = load_training(checkpoint, settings)
-        if state is not None:
-            logging.info("VCD_TrainIDToken: %s goes on after step %d", name, state.step)
-        about = IDToken(
-            name,
-            start.initial,
-            recipe.noun,
-            0,
-            type(model.model.model_config).__name__,
-            date.today().isoformat(),
-            settings,
-            repr(recipe),
-            thumbnail=make_thumbnail(start.shown[0, :3].movedim(0, -1)),
-        )
-        noun_before = noun_noise(denoiser, own, recipe.noun, start.examples.latents[:1])
+        examples, held_out = _ordinary(examples), held_out and _ordinary(held_out)
+        noun_before = noun_noise(denoiser, own, recipe.noun, examples.latents[:1])
         progress, sample = ProgressBar(recipe.options.steps), None
-        training = train_id_token(
-            denoiser, levels, start.examples, start.initial, recipe.options, held_out=start.held_out, state=state
-        )
+        initial = plan.initial.clone()
+        training = train_id_token(denoiser, levels, examples, initial, recipe.options, held_out=held_out, state=state)
         try:
             for state in training:
                 if sampled := sample_every > 0 and state.step % sample_every == 0:
                     latents = sample_latents(denoiser, own, recipe.noun, state.vectors, recipe.size)
                     sample = denoiser.decode(vae, latents)
                 if state.step % SAVE_EVERY == 0:
-                    save_training(checkpoint, state, settings)
+                    save_training(checkpoint, state, plan.settings)
                 picture = None
                 if sampled or state.step == 1 or state.step % SHOW_EVERY == 0:
-                    picture = ("JPEG", to_pil(training_picture(start.shown, state.losses, sample)), None)
+                    picture = ("JPEG", to_pil(training_picture(shown, state.losses, sample)), None)
                 progress.update_absolute(state.step, recipe.options.steps, picture)
                 model_management.throw_exception_if_processing_interrupted()
         except TrainingDiverged as error:
@@ -139,11 +138,11 @@ def train_token(
             kept = save_partial_id_token(_token(about, error.last), folder)
             raise RuntimeError(f"{error}. The vectors of step {error.last.step} were kept in {kept}") from error
         except model_management.InterruptProcessingException:
-            save_training(checkpoint, state, settings)
+            save_training(checkpoint, state, plan.settings)
             kept = save_partial_id_token(_token(about, state), folder)
             logging.info("VCD_TrainIDToken: stopped after step %d; its vectors are in %s", state.step, kept)
             raise
-        noun_after = noun_noise(denoiser, own, recipe.noun, start.examples.latents[:1])
+        noun_after = noun_noise(denoiser, own, recipe.noun, examples.latents[:1])
 
     token = _token(about, state)
     path = save_id_token(token, folder, overwrite=True) if overwrite else save_or_reuse_id_token(token, folder)
@@ -152,12 +151,12 @@ def train_token(
     losses = list(state.losses)
     report = [
         str(path),
-        f"{len(start.shown)} photos, {state.step} steps, loss {losses[0]:.4f} -> {losses[-1]:.4f}",
+        f"{len(shown)} photos, {state.step} steps, loss {losses[0]:.4f} -> {losses[-1]:.4f}",
         f"what {recipe.noun} alone means has changed by {(noun_after - noun_before).abs().max():.1e}",
         *([f"batches were split into {state.parts} to fit into memory"] if state.parts > 1 else []),
-        *start.remarks,
+        *plan.remarks,
     ]
-    return TrainedToken(token, _prompt(token, folder), losses, training_picture(start.shown, losses, sample), report)
+    return TrainedToken(token, _prompt(token, folder), losses, training_picture(shown, losses, sample), report)
 
 
 def _token(about: IDToken, state: TrainingState) -> IDToken:
@@ -176,12 +175,6 @@ def _prompt(token: IDToken, folder: Path) -> str:
     return f"embedding:{name} {token.noun}".strip()
 
 
-def _ordinary(start: Preparation) -> Preparation:
+def _ordinary(examples: Examples) -> Examples:
     """Copies that autograd can use, of tensors that were made in inference mode."""
-
-    def examples(made):
-        return made and replace(made, latents=made.latents.clone(), masks=made.masks.clone())
-
-    return replace(
-        start, examples=examples(start.examples), held_out=examples(start.held_out), initial=start.initial.clone()
-    )
+    return replace(examples, latents=examples.latents.clone(), masks=examples.masks.clone())

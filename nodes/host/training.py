@@ -19,7 +19,7 @@ from comfy.model_patcher import ModelPatcher
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
-from ...vcd_core.identity import PLACEHOLDER
+from ...vcd_core.identity import PLACEHOLDER, weights_sample
 from .motion import KEY as MOTION_KEY
 
 
@@ -50,13 +50,16 @@ class ComfyDenoiser:
                 yield
 
     def _load(self) -> None:
-        # Training keeps every activation, so ask for more room than inference would.
         with torch.inference_mode():
-            comfy.model_management.load_models_gpu(
-                [self.model, self.clip.patcher], memory_required=1e20, force_full_load=True
-            )
+            self._load_models()
         _make_weights_ordinary(self.model.model)
         _make_weights_ordinary(self.clip.cond_stage_model)
+
+    def _load_models(self) -> None:
+        # Training keeps every activation, so ask for more room than inference would.
+        comfy.model_management.load_models_gpu(
+            [self.model, self.clip.patcher], memory_required=1e20, force_full_load=True
+        )
 
     def decode(self, vae, latents: Tensor) -> Tensor:
         """(1, 4, h, w) -> (H, W, 3) in [0, 1]; what the VAE displaced from memory is there again afterwards."""
@@ -65,10 +68,17 @@ class ComfyDenoiser:
         self._load()
         return picture
 
-    def weights_sample(self) -> list[Tensor]:
-        """The first numbers of every weight as it is used, LoRAs included: enough to tell models apart."""
-        models = self.model.model, self.clip.cond_stage_model
-        return [weight.detach().flatten()[:4].cpu() for model in models for weight in model.parameters()]
+    def fingerprint_parts(self, vae) -> list:
+        """What tells these models from others as they are used now: weights with LoRAs, the VAE's, and clip skip.
+
+        Of the text encoder's weights those that make its states: ComfyUI leaves a projection it does not use as memory
+        happened to be.
+        """
+        with torch.inference_mode():
+            self._load_models()
+        encoder = getattr(self.clip.cond_stage_model, self.clip.cond_stage_model.clip)
+        models = self.model.model.diffusion_model, encoder.transformer.text_model, vae.first_stage_model
+        return [self.clip.layer_idx, weights_sample(*models)]
 
     def embed_words(self, words: str) -> Tensor:
         ids = self._word_ids(words)
@@ -134,8 +144,15 @@ def check_family(model: ModelPatcher, clip) -> None:
 
 
 def encode_latents(model: ModelPatcher, vae, images: Tensor) -> Tensor:
-    """Pictures (N, 3, S, S) in [-1, 1] as the model's scaled latents (N, 4, S/8, S/8), on its device."""
-    latents = vae.encode(images.movedim(1, -1) * 0.5 + 0.5)
+    """Pictures (N, 3, S, S) in [-1, 1] as the model's scaled latents (N, 4, S/8, S/8), on its device.
+
+    One by one: ComfyUI would choose how many at a time by the memory that is free, and with it their last digits.
+    """
+    encoded = []
+    for image in images.movedim(1, -1).split(1):
+        comfy.model_management.throw_exception_if_processing_interrupted()
+        encoded.append(vae.encode(image * 0.5 + 0.5))
+    latents = torch.cat(encoded)
     return model.model.process_latent_in(latents).to(model.load_device, torch.float32)
 
 

@@ -47,6 +47,21 @@ def test_no_mask_is_ever_empty_and_half_of_the_subject_stays(place, radius):
     ).all()  # half of a rotated one of which half may have left; enlarged by 1.2 or more
 
 
+@pytest.mark.parametrize("shape", ["opposite corners", "left and right edges", "thin frame"])
+def test_a_subject_that_no_window_shows_half_of_is_shown_whole(shape):
+    mask = torch.zeros(60, 60)
+    if shape == "opposite corners":
+        mask[:4, :4] = mask[-4:, -4:] = 1
+    elif shape == "left and right edges":
+        mask[:, :2] = mask[:, -2:] = 1
+    else:
+        mask[[0, -1]] = mask[:, [0, -1]] = 1
+    photo = Photo(shape, mask[:, :, None].repeat(1, 1, 3), mask)
+    plain = draw_views([photo], SIZE, None, torch.Generator()).masks[0].sum()
+    views = views_of(photo, views=100, **STILL | {"enlarged": 1}, enlargements=(1.4, 1.4))
+    assert (views.masks.sum(dim=(1, 2, 3)) > 0.45 * plain).all()
+
+
 def test_words_say_how_near_it_is_as_often_as_the_released_code_does():
     count = 3000
     views = draw_views([disc(8, 8, 4, 4, 2)], 8, Augmentation(views=count), torch.Generator().manual_seed(1))

@@ -13,9 +13,10 @@ from vcd_core.identity import (
     Photo,
     Recipe,
     TrainingOptions,
+    encode_examples,
     fingerprint,
     noun_noise,
-    prepare,
+    plan_training,
     sample_latents,
 )
 from vcd_core.sampling import DiscreteSchedule
@@ -50,50 +51,71 @@ def encode(images):
     return torch.cat([grey, grey[:, :1]], dim=1)
 
 
-def prepared(recipe=RECIPE, photos=PHOTOS, base=("SD15",)):
-    return prepare(recipe, photos, WordsModel(), encode, base)
+def planned(recipe=RECIPE, photos=PHOTOS, base=("SD15",), model=None):
+    return plan_training(recipe, photos, model or WordsModel(), base)
 
 
 def test_every_photo_gives_its_views_with_its_caption():
-    start = prepared()
-    assert start.examples.latents.shape == (15, 4, 2, 2)
-    assert start.examples.masks.shape == (15, 1, 16, 16)
-    assert all(f"photo of a {PLACEHOLDER} woman" in prompt for prompt in start.examples.prompts)
-    assert [prompt.endswith(", on a beach") for prompt in start.examples.prompts] == [3 <= i < 6 for i in range(15)]
-    assert start.held_out is None
-    assert start.shown.shape == (5, 4, 16, 16)
+    examples, held_out = encode_examples(planned(), encode)
+    assert examples.latents.shape == (15, 4, 2, 2)
+    assert examples.masks.shape == (15, 1, 2, 2)
+    assert all(f"photo of a {PLACEHOLDER} woman" in prompt for prompt in examples.prompts)
+    assert [prompt.endswith(", on a beach") for prompt in examples.prompts] == [3 <= i < 6 for i in range(15)]
+    assert held_out is None
+    assert planned().shown().shape == (5, 4, 16, 16)
+
+
+def test_a_view_s_mask_covers_of_each_latent_what_it_covers_of_its_pixels():
+    """Unaugmented, the square subject fills the middle half of the picture."""
+    examples, _ = encode_examples(planned(replace(RECIPE, size=32, augmentation=None)), encode)
+    expected = torch.tensor([[0, 0, 0, 0], [0, 1, 1, 0], [0, 1, 1, 0], [0, 0, 0, 0.0]])
+    assert_close(examples.masks, expected.expand(10, 1, 4, 4), rtol=0, atol=0.1)
 
 
 def test_vectors_begin_at_the_noun_or_at_the_words_that_are_given():
     near = {"rtol": 0.4, "atol": 0}
-    assert_close(prepared().initial, torch.full((4, 6), 5.0), **near)
-    start = prepared(replace(RECIPE, initial_words="cat"))
-    assert_close(start.initial, torch.full((4, 6), 3.0), **near)
-    assert len(prepared(replace(RECIPE, initial_words=RARE_WORDS, token_count=3)).initial) == 3
+    assert_close(planned().initial, torch.full((4, 6), 5.0), **near)
+    assert_close(planned(replace(RECIPE, initial_words="cat")).initial, torch.full((4, 6), 3.0), **near)
+    assert len(planned(replace(RECIPE, initial_words=RARE_WORDS, token_count=3)).initial) == 3
 
 
 def test_a_noun_of_several_tokens_is_repeated_or_cut():
-    start = prepared(replace(RECIPE, noun="sugar glider", token_count=3))
-    assert_close(start.initial, torch.tensor([[5.0], [6.0], [5.0]]).expand(3, 6), rtol=0.4, atol=0)
-    assert "sugar glider" in start.examples.prompts[0]
+    plan = planned(replace(RECIPE, noun="sugar glider", token_count=3))
+    assert_close(plan.initial, torch.tensor([[5.0], [6.0], [5.0]]).expand(3, 6), rtol=0.4, atol=0)
+    assert "sugar glider" in encode_examples(plan, encode)[0].prompts[0]
 
 
 def test_early_stop_holds_the_last_photo_out_of_training():
-    start = prepared(replace(RECIPE, early_stop=True))
-    assert len(start.examples.prompts) == 12
-    assert start.held_out.latents.shape == (2, 4, 2, 2)
-    assert "4.png is held out" in start.remarks[-1]
-    few = prepared(replace(RECIPE, early_stop=True), PHOTOS[:3])
-    assert few.held_out is None
-    assert len(few.examples.prompts) == 9
+    plan = planned(replace(RECIPE, early_stop=True))
+    examples, held_out = encode_examples(plan, encode)
+    assert len(examples.prompts) == 12
+    assert held_out.latents.shape == (2, 4, 2, 2)
+    assert "4.png is held out" in plan.remarks[-1]
+    few = planned(replace(RECIPE, early_stop=True), PHOTOS[:3])
+    examples, held_out = encode_examples(few, encode)
+    assert held_out is None
+    assert len(examples.prompts) == 9
     assert "only 3" in few.remarks[-1]
 
 
 def test_photos_that_show_nothing_are_left_out_and_remarked():
     dark = replace(PHOTOS[2], mask=torch.zeros(40, 40))
-    start = prepared(photos=[*PHOTOS[:2], dark, *PHOTOS[3:]])
-    assert len(start.examples.prompts) == 12
-    assert start.remarks[0].startswith("left out 2.png: its mask is empty")
+    plan = planned(photos=[*PHOTOS[:2], dark, *PHOTOS[3:]])
+    assert len(plan.photos) == 4
+    assert plan.remarks[0].startswith("left out 2.png: its mask is empty")
+
+
+def test_a_caption_that_one_opening_makes_too_long_is_refused_before_anything_is_encoded():
+    class Short(WordsModel):
+        def encode_prompt(self, prompt, learned):
+            if len(prompt.split()) > 11:
+                raise ValueError(f"the caption {prompt!r} is too long: shorten it")
+            return super().encode_prompt(prompt, learned)
+
+    photos = [*PHOTOS[:4], replace(PHOTOS[4], caption="one two three four")]  # 9 words, 12 with "a far away "
+    with pytest.raises(ValueError, match="one two three four' is too long"):
+        planned(photos=photos, model=Short())
+    planned(replace(RECIPE, augmentation=None), photos, model=Short())
 
 
 @pytest.mark.parametrize("noun", ["", "  "])
@@ -106,16 +128,16 @@ def test_equal_trainings_have_one_fingerprint_and_others_have_not():
     other = replace(PHOTOS[0], image=PHOTOS[0].image.clone())
     other.image[3, 4, 1] += 0.01
     trainings = [
-        prepared(),
-        prepared(base=("other model",)),
-        prepared(base=(torch.zeros(3),)),
-        prepared(photos=PHOTOS[:4]),
-        prepared(photos=PHOTOS[::-1]),
-        prepared(photos=[other, *PHOTOS[1:]]),
-        prepared(photos=[replace(PHOTOS[0], mask=None), *PHOTOS[1:]]),
-        prepared(photos=[replace(PHOTOS[0], caption="in the snow"), *PHOTOS[1:]]),
+        planned(),
+        planned(base=("other model",)),
+        planned(base=(torch.zeros(3),)),
+        planned(photos=PHOTOS[:4]),
+        planned(photos=PHOTOS[::-1]),
+        planned(photos=[other, *PHOTOS[1:]]),
+        planned(photos=[replace(PHOTOS[0], mask=None), *PHOTOS[1:]]),
+        planned(photos=[replace(PHOTOS[0], caption="in the snow"), *PHOTOS[1:]]),
         *(
-            prepared(replace(RECIPE, **{name: value}))
+            planned(replace(RECIPE, **{name: value}))
             for name, value in {
                 "noun": "man",
                 "size": 24,
@@ -126,7 +148,7 @@ def test_equal_trainings_have_one_fingerprint_and_others_have_not():
             }.items()
         ),
         *(
-            prepared(replace(RECIPE, options=replace(RECIPE.options, **{name: value})))
+            planned(replace(RECIPE, options=replace(RECIPE.options, **{name: value})))
             for name, value in {
                 "steps": 7,
                 "batch_size": 2,
@@ -140,7 +162,7 @@ def test_equal_trainings_have_one_fingerprint_and_others_have_not():
         ),
     ]
     assert len({training.settings for training in trainings}) == len(trainings)
-    assert prepared().settings == trainings[0].settings
+    assert planned().settings == trainings[0].settings
 
 
 def test_a_fingerprint_sees_how_things_are_grouped():

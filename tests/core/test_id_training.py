@@ -84,7 +84,7 @@ SCHEDULE = DiscreteSchedule.from_betas("scaled_linear")
 
 def examples(pictures=3, masks=None, seed=3):
     latents = torch.randn(pictures, 4, 8, 8, generator=torch.Generator().manual_seed(seed))
-    masks = torch.ones(pictures, 1, 64, 64) if masks is None else masks
+    masks = torch.ones(pictures, 1, 8, 8) if masks is None else masks
     return Examples(latents, masks, [f"photo of a {PLACEHOLDER} woman, {i}" for i in range(pictures)])
 
 
@@ -220,6 +220,26 @@ def test_training_stops_when_held_out_pictures_are_fitted_no_better_and_keeps_th
     assert not torch.equal(states[-1].vectors, states[-1].newest)
 
 
+def test_before_the_first_check_the_newest_vectors_are_the_ones_to_use():
+    options = TrainingOptions(steps=6, learning_rate=0.05, check_every=5)
+    first, *_, fifth, _ = train(LinearModel(), options, held_out=examples(2, seed=8))
+    assert torch.equal(first.vectors, first.newest)
+    assert len(fifth.checks) == 1
+
+
+def test_a_held_out_loss_that_is_no_number_is_never_the_best():
+    class Blind(LinearModel):
+        def predict_noise(self, noised, timesteps, context):
+            noise = super().predict_noise(noised, timesteps, context)
+            return noise if torch.is_grad_enabled() or len(self.prompts) > 40 else noise * math.nan
+
+    options = TrainingOptions(steps=40, learning_rate=0.05, check_every=5)
+    *_, last = train(Blind(), options, held_out=examples(2, seed=8))
+    assert last.checks[0] == math.inf
+    assert math.isfinite(min(last.checks))
+    assert last.stale < len(last.checks) - 1
+
+
 def test_a_batch_too_large_for_memory_is_split_with_the_same_gradient():
     class Small(LinearModel):
         def predict_noise(self, noised, timesteps, context):
@@ -236,12 +256,12 @@ def test_a_batch_too_large_for_memory_is_split_with_the_same_gradient():
     assert split.losses == pytest.approx(whole.losses, rel=1e-5)
 
 
-def test_one_picture_too_large_for_memory_is_an_error():
+def test_one_picture_too_large_for_memory_is_an_error_that_says_what_to_do():
     class Tiny(LinearModel):
         def predict_noise(self, noised, timesteps, context):
             raise torch.cuda.OutOfMemoryError("CUDA out of memory")
 
-    with pytest.raises(torch.cuda.OutOfMemoryError):
+    with pytest.raises(ValueError, match="one picture of 64x64 does not fit into memory: lower the resolution"):
         list(train(Tiny(), TrainingOptions(steps=1)))
 
 

@@ -19,7 +19,7 @@ from vcd_pack.vcd_core.sampling import DiscreteSchedule, classifier_free_guidanc
 from vcd_pack.vcd_core.standalone.config import DEMO
 from vcd_pack.vcd_core.standalone.demo_model import STYLE_FILE, load_demo_model, load_demo_motion
 from vcd_pack.vcd_core.standalone.motion import inserted_motion
-from vcd_pack.vcd_core.standalone.pipeline import prepare_training, train_token
+from vcd_pack.vcd_core.standalone.pipeline import plan, train_token
 from vcd_pack.vcd_core.standalone.prompts import parse_prompt
 from vcd_pack.vcd_core.standalone.weights_folder import write_manifest
 
@@ -129,7 +129,7 @@ def test_a_token_trained_in_comfyui_is_the_one_trained_without(node, standalone)
             model, clip, vae, photos, "mia", "cat", **settings, token_count=4, resolution=64, seed=5, overwrite=True
         ).result
     recipe = Recipe("cat", 64, options=TrainingOptions(**settings, seed=5))
-    state = train_token(standalone, prepare_training(standalone, photos, recipe), recipe)
+    state = train_token(standalone, plan(standalone, photos, recipe))
     assert losses["loss"] == pytest.approx(state.losses, rel=1e-5)
     assert_close(token.vectors, state.vectors, rtol=0, atol=1e-5)
     assert prompt == "embedding:vcd_demo/mia cat"

@@ -19,6 +19,11 @@ class FakeVAE:
 
     decoded = 0
 
+    def __init__(self, seed=0):
+        self.first_stage_model = torch.nn.Conv2d(1, 1, 1)
+        torch.nn.init.constant_(self.first_stage_model.weight, seed)
+        torch.nn.init.zeros_(self.first_stage_model.bias)
+
     def encode(self, images):
         grey = torch.nn.functional.avg_pool2d(images.movedim(-1, 1), 8)
         return torch.cat([grey, grey.mean(dim=1, keepdim=True)], dim=1) * 2 - 1
@@ -121,6 +126,27 @@ def test_another_model_is_another_setting(narrow):
     changed.add_patches({key: (torch.ones_like(model.model.state_dict()[key]),)}, 0.1)
     token, *_ = train((changed, clip), PHOTOS, "models")
     assert token.name == "models_2"
+
+
+def test_clip_skip_and_another_vae_are_other_settings(narrow):
+    model, clip = narrow
+    train(narrow, PHOTOS, "skips")
+    skipping = clip.clone()
+    skipping.clip_layer(-2)
+    token, *_ = train((model, skipping), PHOTOS, "skips")
+    assert token.name == "skips_2"
+    token, *_ = train(narrow, PHOTOS, "skips", vae=FakeVAE(1))
+    assert token.name == "skips_3"
+
+
+def test_weights_that_nothing_is_made_of_are_no_setting(narrow):
+    """ComfyUI leaves a projection that Stable Diffusion 1.5 does not have as memory happened to be."""
+    projection = narrow[1].cond_stage_model.clip_l.transformer.text_projection
+    train(narrow, PHOTOS, "projection")
+    with torch.inference_mode():
+        projection.weight.add_(1)
+    token, *_ = train(narrow, PHOTOS, "projection")
+    assert token.name == "projection"
 
 
 def test_overwriting_replaces(narrow):

@@ -1,10 +1,10 @@
 """The ID module: a few token vectors that carry one subject, and how they are learned from photos."""
 
 from .augmentation import Augmentation, Views, draw_views
-from .checkpoint import CHECKPOINT_SUFFIX, fingerprint, load_training, save_training
+from .checkpoint import CHECKPOINT_SUFFIX, fingerprint, load_training, save_training, weights_sample
 from .monitor import noun_noise, sample_latents
 from .photos import Photo, cropped, load_photos, usable_photos
-from .recipe import RARE_WORDS, Preparation, Recipe, prepare
+from .recipe import RARE_WORDS, Recipe, TrainingPlan, encode_examples, plan_training
 from .segmentation import SegmentedPhoto, segment_photos
 from .thumbnails import make_thumbnail, open_thumbnail, save_token_sheet
 from .token import IDToken, check_token_name, save_id_token, save_partial_id_token
@@ -34,12 +34,12 @@ __all__ = [
     "Examples",
     "IDToken",
     "Photo",
-    "Preparation",
     "Recipe",
     "SegmentedPhoto",
     "TextConditionedDenoiser",
     "TrainingDiverged",
     "TrainingOptions",
+    "TrainingPlan",
     "TrainingState",
     "Views",
     "check_token_name",
@@ -47,6 +47,7 @@ __all__ = [
     "cropped",
     "draw_views",
     "find_id_token",
+    "encode_examples",
     "fingerprint",
     "id_tokens_in",
     "initial_vectors",
@@ -58,7 +59,7 @@ __all__ = [
     "mix_id_tokens",
     "noun_noise",
     "open_thumbnail",
-    "prepare",
+    "plan_training",
     "sample_latents",
     "save_id_token",
     "save_or_reuse_id_token",
@@ -69,5 +70,6 @@ __all__ = [
     "subject_prompt",
     "train_id_token",
     "usable_photos",
+    "weights_sample",
     "with_strength",
 ]

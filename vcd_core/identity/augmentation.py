@@ -136,12 +136,13 @@ def _view(source: Tensor, size: int, how: Augmentation, generator: torch.Generat
         canvas[:, top : top + side, left : left + side] = picture
         return canvas, one_of(how.far_words)
     if enlarged:
-        return _window(picture, size, place), one_of(how.near_words)
+        window = _window(picture, size, place)
+        return (resized(source, size), "") if window is None else (window, one_of(how.near_words))
     return picture, ""
 
 
-def _window(picture: Tensor, size: int, place) -> Tensor:
-    """A random square of (4, side, side) that shows at least half of the subject; else the one around its middle."""
+def _window(picture: Tensor, size: int, place) -> Tensor | None:
+    """A random square of (4, side, side) that shows at least half of the subject; None if there seems to be none."""
     room = picture.shape[-1] - size
     windows = [(place(room), place(room)) for _ in range(ATTEMPTS)]
     rows, columns = (picture[3].sum(axis) for axis in (1, 0))
@@ -150,8 +151,8 @@ def _window(picture: Tensor, size: int, place) -> Tensor:
     for top, left in windows:
         shown = picture[:, top : top + size, left : left + size]
         if shown[3].sum() >= LEAST_SHOWN * picture[3].sum():
-            break
-    return shown
+            return shown
+    return None
 
 
 def rotated(picture: Tensor, degrees: float) -> Tensor:

@@ -9,7 +9,7 @@ from pathlib import Path
 import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
-from torch import Tensor
+from torch import Tensor, nn
 
 from ..files import unfinished_file
 from .training import TrainingState
@@ -39,6 +39,11 @@ def fingerprint(*parts: object) -> str:
     return digest.hexdigest()[:16]
 
 
+def weights_sample(*models: nn.Module) -> list[Tensor]:
+    """The first numbers of every weight as it is used: enough to tell models apart, LoRAs merged into them included."""
+    return [weight.detach().flatten()[:4].float().cpu() for model in models for weight in model.parameters()]
+
+
 def save_training(path: Path, state: TrainingState, settings: str) -> None:
     """Writes the state of the training with this `fingerprint` of all its settings; whole or not at all."""
     values = {field.name: getattr(state, field.name) for field in fields(state)}
@@ -55,7 +60,7 @@ def load_training(path: Path, settings: str) -> TrainingState | None:
             metadata = file.metadata() or {}
             if metadata.get("settings") != settings:
                 return None
-            tensors = {name: file.get_tensor(name) for name in TENSORS}
+            tensors = {name: file.get_tensor(name).clone() for name in TENSORS}  # not the file's own memory
     except (OSError, SafetensorError):
         return None
     values = json.loads(metadata["state"])

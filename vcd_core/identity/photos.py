@@ -145,7 +145,8 @@ def _crop_start(subject_start: int, subject_end: int, side: int, length: int) ->
 def _load_photo(path: Path, mask_path: Path | None) -> Photo:
     image, mask = _load_picture(path, over_grey=mask_path is None)
     if mask_path is not None:
-        mask = np.ascontiguousarray(_load_picture(mask_path, over_grey=False)[0][:, :, 0])
+        drawn, alpha = _load_picture(mask_path, over_grey=False)
+        mask = np.ascontiguousarray(drawn[:, :, 0] if alpha is None else drawn[:, :, 0] * alpha)
     return Photo(
         name=path.name,
         image=torch.from_numpy(image),

@@ -4,15 +4,17 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
-from .augmentation import Augmentation, Views, draw_views
+from .augmentation import Augmentation, draw_views
 from .checkpoint import fingerprint
 from .photos import Photo, cropped, usable_photos
 from .training import Examples, TextConditionedDenoiser, TrainingOptions, initial_vectors, subject_prompt
 
 RARE_WORDS = "ktn pll ucd"
 LEAST_PHOTOS = 4
+VERSION = 1  # of what a step draws and a state holds: raise it when a training would end elsewhere
 
 
 @dataclass(frozen=True)
@@ -44,69 +46,86 @@ class Recipe:
 
 
 @dataclass(frozen=True)
-class Preparation:
-    """What training begins with.
+class TrainingPlan:
+    """What is decided before anything is encoded.
 
     Attributes:
-        examples: to train on.
+        photos: to train on.
         held_out: to look at only, if early stopping is on.
         initial: (n, D) the first vectors.
         settings: fingerprint of everything that the result follows from.
-        shown: (N, 4, S, S) in [0, 1] the photos as they are cropped and, last, their masks, for a preview.
         remarks: for the user: photos left out, photos without a mask.
     """
 
-    examples: Examples
-    held_out: Examples | None
+    recipe: Recipe
+    photos: list[Photo]
+    held_out: list[Photo]
     initial: Tensor
     settings: str
-    shown: Tensor
     remarks: list[str]
 
+    def shown(self) -> Tensor:
+        """(N, 4, S, S) in [0, 1], the photos as they are cropped and, last, their masks, for a preview."""
+        return torch.stack([cropped(photo, self.recipe.size) for photo in [*self.photos, *self.held_out]])
 
-def prepare(
-    recipe: Recipe,
-    photos: Sequence[Photo],
-    model: TextConditionedDenoiser,
-    encode: Callable[[Tensor], Tensor],
-    base: Sequence[object],
-) -> Preparation:
-    """Draws the views, encodes them once, and chooses the first vectors.
+
+def plan_training(
+    recipe: Recipe, photos: Sequence[Photo], model: TextConditionedDenoiser, base: Sequence[object]
+) -> TrainingPlan:
+    """Chooses photos and first vectors, and checks what can be checked at once.
+
+    Args:
+        base: what tells this model, its VAE and its noise levels from others: names, numbers, `weights_sample`.
+
+    Raises:
+        ValueError: no photo can be trained on, or a caption is too long.
+    """
+    usable, remarks = usable_photos(photos)
+    words = recipe.initial_words.strip() or recipe.noun
+    generator = torch.Generator().manual_seed(recipe.options.seed)
+    initial = initial_vectors(model.embed_words(words), recipe.token_count, generator)
+    held_out = []
+    if recipe.early_stop and len(usable) >= LEAST_PHOTOS:
+        usable, held_out = usable[:-1], usable[-1:]
+        remarks.append(f"{held_out[0].name} is held out to see when to stop")
+    elif recipe.early_stop:
+        remarks.append(f"no photo is held out, because there are only {len(usable)}: training takes all its steps")
+    how = recipe.augmentation
+    openings = ("", *how.far_words, *how.near_words) if how else ("",)
+    with torch.no_grad():
+        for prompt in dict.fromkeys(_prompt(recipe, words, photo) for photo in usable for words in openings):
+            model.encode_prompt(prompt, initial)
+    settings = fingerprint(VERSION, recipe, usable, held_out, initial, base)
+    return TrainingPlan(recipe, usable, held_out, initial, settings, remarks)
+
+
+def encode_examples(plan: TrainingPlan, encode: Callable[[Tensor], Tensor]) -> tuple[Examples, Examples | None]:
+    """Draws the views photo by photo and encodes them once: to train on, and those held out.
 
     Args:
         encode: pictures (N, 3, S, S) in [-1, 1] -> scaled latents (N, 4, S/8, S/8).
-        base: what tells this model from others, such as a name and a tensor of its weights.
-
-    Raises:
-        ValueError: no photo can be trained on.
     """
-    usable, remarks = usable_photos(photos)
-    generator = torch.Generator().manual_seed(recipe.options.seed)
-    initial = initial_vectors(
-        model.embed_words(recipe.initial_words.strip() or recipe.noun), recipe.token_count, generator
-    )
-    held_out = None
-    trained = usable
-    if recipe.early_stop and len(usable) >= LEAST_PHOTOS:
-        trained, seen = usable[:-1], draw_views(usable[-1:], recipe.size, None, generator)
-        held_out = _examples(recipe, seen, encode)
-        remarks.append(f"{usable[-1].name} is held out to see when to stop")
-    elif recipe.early_stop:
-        remarks.append(f"no photo is held out, because there are only {len(usable)}: training takes all its steps")
-    views = draw_views(trained, recipe.size, recipe.augmentation, generator)
-    return Preparation(
-        _examples(recipe, views, encode),
-        held_out,
-        initial,
-        fingerprint(recipe, usable, initial, base),
-        torch.stack([cropped(photo, recipe.size) for photo in usable]),
-        remarks,
-    )
+    seed = plan.recipe.options.seed
+    trained = _examples(plan.recipe, plan.photos, plan.recipe.augmentation, seed, encode)
+    return trained, _examples(plan.recipe, plan.held_out, None, seed, encode) if plan.held_out else None
 
 
-def _examples(recipe: Recipe, views: Views, encode: Callable[[Tensor], Tensor]) -> Examples:
-    prompts = [
-        subject_prompt(recipe.noun.strip(), words, photo.caption)
-        for words, photo in zip(views.words, views.photos, strict=True)
-    ]
-    return Examples(encode(views.images), views.masks, prompts)
+def _examples(
+    recipe: Recipe,
+    photos: Sequence[Photo],
+    augmentation: Augmentation | None,
+    seed: int,
+    encode: Callable[[Tensor], Tensor],
+) -> Examples:
+    latents, masks, prompts = [], [], []
+    generator = torch.Generator().manual_seed(seed)
+    for photo in photos:
+        views = draw_views([photo], recipe.size, augmentation, generator)
+        latents.append(encode(views.images))
+        masks.append(F.interpolate(views.masks, latents[-1].shape[-2:], mode="area"))
+        prompts += [_prompt(recipe, words, photo) for words in views.words]
+    return Examples(torch.cat(latents), torch.cat(masks).to(latents[0].device), prompts)
+
+
+def _prompt(recipe: Recipe, opening: str, photo: Photo) -> str:
+    return subject_prompt(recipe.noun.strip(), opening, photo.caption)

@@ -80,4 +80,5 @@ def save_token_sheet(tokens: Sequence[IDToken], path: Path, columns: int = 6) ->
 
 def _caption(token: IDToken) -> list[str]:
     count = f"{len(token.vectors)} vectors" if len(token.vectors) > 1 else "1 vector"
-    return [token.name, token.noun, f"{count}, {token.steps} steps", token.base]
+    lines = (token.name, token.noun, f"{count}, {token.steps} steps", token.base)
+    return [" ".join(line.split()) for line in lines]

@@ -89,8 +89,11 @@ def save_id_token(token: IDToken, folder: Path, *, overwrite: bool = False) -> P
 
 
 def save_partial_id_token(token: IDToken, folder: Path) -> Path:
-    """Keeps the vectors of a training that broke off, as `NAME_partial`: never in the place of a finished token."""
-    return save_id_token(replace(token, name=f"{token.name[:56]}_partial"), folder, overwrite=True)
+    """Keeps the vectors of a training that broke off, as `NAME_partial`; an older one is replaced.
+
+    Without the fingerprint, so that it is never taken for the finished token, whatever it is renamed to.
+    """
+    return save_id_token(replace(token, name=f"{token.name[:56]}_partial", fingerprint=""), folder, overwrite=True)
 
 
 def token_from_metadata(name: str, vectors: Tensor, metadata: Mapping[str, str]) -> IDToken:

@@ -7,7 +7,6 @@ from typing import Protocol
 
 import numpy as np
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
 from ..sampling.schedule import DiscreteSchedule
@@ -68,7 +67,7 @@ class Examples:
 
     Attributes:
         latents: (N, 4, h, w) of the pictures.
-        masks: (N, 1, H, W) in [0, 1] of the same pictures, at any resolution, none empty.
+        masks: (N, 1, h, w) in [0, 1] of the same pictures, at latent resolution, none empty.
         prompts: N prompts, each with `PLACEHOLDER` where the subject is named.
     """
 
@@ -91,7 +90,7 @@ class TrainingState:
     Attributes:
         step: how many steps are done.
         updates: how many of them changed the vectors.
-        vectors: (n, D) float32 to use: the newest, or with held-out pictures those of the lowest loss on them.
+        vectors: (n, D) float32 to use: the newest, or once held-out pictures were checked those of the lowest loss.
         newest, momentum, variance: (n, D) float32, and AdamW's averages of their gradient and its square.
         losses: of every step's batch, before its update.
         checks: held-out losses, one every `options.check_every` steps.
@@ -202,12 +201,13 @@ def train_id_token(
 
     Raises:
         TrainingDiverged: a loss, gradient or vector that is not finite; carries the last good step.
-        ValueError: an empty mask.
+        ValueError: an empty mask, or not memory enough for one picture.
     """
     device = examples.latents.device
     initial = initial.detach().to(device, torch.float32)
     last = state
     state = state or TrainingState(0, 0, initial, initial, torch.zeros_like(initial), torch.zeros_like(initial))
+    state = replace(state, vectors=state.vectors.to(device))
     vectors = _TrainedVectors(state, initial.norm(dim=1), options.learning_rate, options.weight_decay)
     task = _Denoising(model, schedule.sigmas.to(device), options.noise_offset)
     while state.step < options.steps and not 0 < options.patience <= state.stale:
@@ -225,10 +225,11 @@ def train_id_token(
         if held_out is None:
             state = replace(state, vectors=state.newest)
         elif number % options.check_every == 0 or number == options.steps:
-            checks = (*state.checks, task.fixed_loss(held_out, state.newest, options.batch_size))
-            state = replace(state, checks=checks)
+            state = replace(state, checks=(*state.checks, task.fixed_loss(held_out, state)))
             if state.stale == 0:
                 state = replace(state, vectors=state.newest)
+        elif not state.checks:
+            state = replace(state, vectors=state.newest)
         last = state
         yield state
 
@@ -301,11 +302,10 @@ class _Denoising:
         timesteps = (spread * len(self.sigmas)).long().clamp(max=len(self.sigmas) - 1).to(latents.device)
         noise = _offset_noise(latents.shape, self.noise_offset, generator).to(latents.device)
         root_alpha = 1 / (1 + self.sigmas[timesteps].view(-1, 1, 1, 1) ** 2).sqrt()  # √ᾱ
-        masks = F.interpolate(examples.masks[rows].to(latents.device), latents.shape[-2:], mode="area")
         return _Batch(
             root_alpha * latents + (1 - root_alpha**2).sqrt() * noise,
             noise,
-            masks,
+            examples.masks[rows].to(latents.device),
             timesteps,
             [examples.prompts[row] for row in rows],
         )
@@ -334,18 +334,22 @@ class _Denoising:
         return total
 
     @torch.no_grad()
-    def fixed_loss(self, examples: Examples, vectors: Tensor, batch_size: int) -> float:
-        """The mean loss over all of the pictures at evenly spread noise levels, the same at every call."""
+    def fixed_loss(self, examples: Examples, state: TrainingState) -> float:
+        """The mean loss of the newest vectors over all pictures at evenly spread noise levels, the same at every call.
+
+        One picture at a time, so that it needs no more memory than a step; infinite where it is not a number.
+        """
         count = max(len(examples.prompts), FIXED_DRAWS)
         rows = (torch.arange(count) % len(examples.prompts)).tolist()
         batch = self.draw(examples, rows, _generator(0, 0))
-        parts = list(batch.split(-(-count // batch_size)))
-        return sum(self.loss(part, vectors).item() * len(part.prompts) for part in parts) / count
+        mean = sum(self.loss(part, state.newest).item() for part in batch.split(count)) / count
+        return mean if math.isfinite(mean) else math.inf
 
 
 def is_out_of_memory(error: RuntimeError) -> bool:
-    """Whether a GPU's memory or, by the words of PyTorch's own allocator, the computer's did not suffice."""
-    return isinstance(error, torch.cuda.OutOfMemoryError) or "DefaultCPUAllocator" in str(error)
+    """Whether a GPU's memory or, by the words of PyTorch's own allocators, the computer's did not suffice."""
+    words = ("DefaultCPUAllocator", "MPS backend out of memory")
+    return isinstance(error, torch.cuda.OutOfMemoryError) or any(said in str(error) for said in words)
 
 
 def _within_memory(task: _Denoising, batch: _Batch, vectors: Tensor, state: TrainingState) -> tuple[float, int]:
@@ -355,8 +359,14 @@ def _within_memory(task: _Denoising, batch: _Batch, vectors: Tensor, state: Trai
         try:
             return task.accumulate(batch, vectors, parts, state.headroom), parts
         except RuntimeError as error:
-            if not is_out_of_memory(error) or parts >= len(batch.prompts):
+            if not is_out_of_memory(error):
                 raise
+            if parts >= len(batch.prompts):
+                height, width = (8 * side for side in batch.noise.shape[-2:])
+                raise ValueError(
+                    f"one picture of {width}x{height} does not fit into memory: lower the resolution, or let "
+                    "activations be computed again instead of kept"
+                ) from error
         parts = min(2 * parts, len(batch.prompts))
         if torch.cuda.is_available():
             torch.cuda.empty_cache()

@@ -47,7 +47,7 @@ def exit_code(program: str, work: Callable[[], None]) -> int:
         with explained_imports():
             work()
     except KeyboardInterrupt:
-        sys.stderr.write("\nstopped: nothing was left half-written\n")
+        sys.stderr.write("\nstopped: nothing was left half-written; the same command takes a training up again\n")
         return STOPPED
     except (ValueError, OSError, MissingPackage) as error:
         sys.stderr.write(f"{program}: {' '.join(str(error).split())}\n")
@@ -101,7 +101,7 @@ def _command(commands, name: str, summary: str) -> argparse.ArgumentParser:
 
 def _add_train(commands) -> None:
     train = _command(commands, "train", "Learn an ID token from a folder of photos.")
-    train.add_argument("photos", type=Path, help="folder of 5-10 photos, each with its mask: NAME.mask.png, or a cut-out's transparency")
+    train.add_argument("photos", type=Path, help="folder of 5-10 photos; masks: NAME.mask.png, or transparency")
     train.add_argument("--name", required=True, help="name in prompts (embedding:NAME) and of the file")
     train.add_argument("--noun", required=True, help="what the subject is: woman, man, cat, teapot")
     train.add_argument("--checkpoint", type=Path, required=True, help="a Stable Diffusion 1.5 checkpoint, one file")
@@ -184,7 +184,13 @@ def _count(text: str) -> int:
 
 
 def _not_negative(text: str) -> float:
-    return 0.0 if text in ("0", "0.0") else _positive_float(text)
+    try:
+        value = float(text)
+    except ValueError:
+        value = -1.0
+    if not 0 <= value < float("inf"):
+        raise argparse.ArgumentTypeError(f"must be a number, 0 or more, not {text!r}")
+    return value
 
 
 def _positive_float(text: str) -> float:

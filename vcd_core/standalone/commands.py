@@ -1,4 +1,4 @@
-"""What `vcd train` and `vcd t2v` do: check what is quick to check, then load, work and write."""
+"""What the commands of `vcd` do: check what is quick to check, then load, work and write."""
 
 import argparse
 import sys
@@ -30,7 +30,7 @@ from ..identity import (
 from ..motion import MotionModule, load_motion_module, merge_motion_lora, read_motion_lora
 from ..video import write_video
 from .checkpoint import load_checkpoint
-from .pipeline import ClipOptions, make_clip, prepare_training, train_token
+from .pipeline import ClipOptions, make_clip, plan, train_token
 from .prompts import parse_prompt
 
 
@@ -54,22 +54,23 @@ def train(arguments: argparse.Namespace) -> None:
         ),
     )
     photos = load_photos(arguments.photos)
+    arguments.out.mkdir(parents=True, exist_ok=True)
     say(f"loading {arguments.checkpoint}")
     model = load_checkpoint(arguments.checkpoint, device=best_device()).in_precision(arguments.precision)
     if not arguments.keep_activations:
         model.unet.enable_gradient_checkpointing()
 
-    start = prepare_training(model, photos, recipe, base=arguments.checkpoint.stem, linear=arguments.linear_schedule)
-    for remark in start.remarks:
+    planned = plan(model, photos, recipe, linear=arguments.linear_schedule)
+    for remark in planned.remarks:
         say(remark)
-    there = None if arguments.overwrite else find_id_token(arguments.out, name, start.settings)
+    there = None if arguments.overwrite else find_id_token(arguments.out, name, planned.settings)
     if there is not None:
         say(f"{there.name} was trained on the same photos with the same settings: write {there.prompt!r} into a prompt")
         return
     checkpoint = arguments.out / f"{name}{CHECKPOINT_SUFFIX}"
     failure = None
     try:
-        state = train_token(model, start, recipe, checkpoint=checkpoint, linear=arguments.linear_schedule)
+        state = train_token(model, planned, checkpoint=checkpoint, linear=arguments.linear_schedule)
     except TrainingDiverged as error:
         failure, state = error, error.last
         if state is None:
@@ -81,10 +82,10 @@ def train(arguments: argparse.Namespace) -> None:
         state.step,
         arguments.checkpoint.stem,
         date.today().isoformat(),
-        start.settings,
+        planned.settings,
         repr(recipe),
         state.losses,
-        make_thumbnail(start.shown[0, :3].movedim(0, -1)),
+        make_thumbnail(planned.shown()[0, :3].movedim(0, -1)),
     )
     if failure is not None:
         kept = save_partial_id_token(token, arguments.out)
@@ -92,6 +93,8 @@ def train(arguments: argparse.Namespace) -> None:
     save = partial(save_id_token, overwrite=True) if arguments.overwrite else save_or_reuse_id_token
     path = save(token, arguments.out)
     checkpoint.unlink(missing_ok=True)
+    if state.parts > 1:
+        say(f"batches were split into {state.parts} to fit into memory")
     say(f"{path}: write {replace(token, name=path.stem).prompt!r} into a prompt")
 
 

@@ -1,4 +1,4 @@
-"""The two things people do: train a token, make a clip. Both show how far they are."""
+"""What people do: train a token, make a clip. Both show how far they are."""
 
 from collections.abc import Sequence
 from contextlib import nullcontext
@@ -10,13 +10,15 @@ from torch import Tensor
 
 from ..identity import (
     Photo,
-    Preparation,
     Recipe,
+    TrainingPlan,
     TrainingState,
+    encode_examples,
     load_training,
-    prepare,
+    plan_training,
     save_training,
     train_id_token,
+    weights_sample,
 )
 from ..motion import MotionModule
 from ..noise import correlate_sampler_noise, correlated_noise
@@ -67,59 +69,56 @@ class ClipOptions:
             raise ValueError(f"frames and steps must be 1 or more, got {self.frames} and {self.steps}")
 
 
-def prepare_training(
-    model: StableDiffusion, photos: Sequence[Photo], recipe: Recipe, *, base: str = "", linear: bool = False
-) -> Preparation:
-    """What training begins with: the photos' views, encoded, and the first vectors.
+def plan(model: StableDiffusion, photos: Sequence[Photo], recipe: Recipe, *, linear: bool = False) -> TrainingPlan:
+    """What a training will do; raises ValueError without a usable photo, or for a caption too long.
 
     Args:
-        base: name of what it is trained on.
-        linear: for `train_token`, which must be given the same.
-
-    Raises:
-        ValueError: no usable photos.
+        linear: train on the released code's noise levels instead of the model's own.
     """
-    from tqdm import tqdm
-
-    def encode(images: Tensor) -> Tensor:
-        return torch.cat([model.encode(image[None]) for image in tqdm(images, "encoding photos", unit="picture")])
-
-    return prepare(recipe, photos, model, encode, (base, linear, model.unet.conv_out.weight))
+    return plan_training(recipe, photos, model, (linear, weights_sample(model.unet, model.text_encoder, model.vae)))
 
 
 def train_token(
-    model: StableDiffusion,
-    start: Preparation,
-    recipe: Recipe,
-    *,
-    checkpoint: Path | None = None,
-    linear: bool = False,
+    model: StableDiffusion, planned: TrainingPlan, *, checkpoint: Path | None = None, linear: bool = False
 ) -> TrainingState:
     """Learns the vectors of an `IDToken`; returns the state after the last step.
 
     Args:
-        checkpoint: where the training is kept every `SAVE_EVERY` steps. One that is there of the same photos and
-            settings is taken up; the owner deletes it when the token is written.
-        linear: train on the released code's noise levels instead of the model's own.
+        checkpoint: where the training is kept every `SAVE_EVERY` steps and when it is interrupted. One that is there
+            of the same plan is taken up; the owner deletes it when the token is written.
+        linear: as the plan was made.
 
     Raises:
         TrainingDiverged: carries the state after the last good step.
+        ValueError: not memory enough for one picture.
     """
     from tqdm import tqdm
 
+    recipe = planned.recipe
     schedule = DiscreteSchedule.from_betas("linear") if linear else model.schedule
-    state = None if checkpoint is None else load_training(checkpoint, start.settings)
-    training = train_id_token(
-        model, schedule, start.examples, start.initial, recipe.options, held_out=start.held_out, state=state
-    )
-    with tqdm(
-        desc=f"learning the {recipe.noun}", total=recipe.options.steps, initial=state.step if state else 0, unit="step"
-    ) as progress:
-        for state in training:
-            progress.set_postfix(loss=f"{state.losses[-1]:.4f}", refresh=False)
+    state = None if checkpoint is None else load_training(checkpoint, planned.settings)
+    with tqdm(desc="encoding photos", total=len(planned.photos) + len(planned.held_out), unit="photo") as progress:
+
+        def encode(images: Tensor) -> Tensor:
             progress.update()
-            if checkpoint is not None and state.step % SAVE_EVERY == 0:
-                save_training(checkpoint, state, start.settings)
+            return model.encode(images)
+
+        examples, held_out = encode_examples(planned, encode)
+    training = train_id_token(
+        model, schedule, examples, planned.initial, recipe.options, held_out=held_out, state=state
+    )
+    done = state.step if state else 0
+    with tqdm(desc=f"learning the {recipe.noun}", total=recipe.options.steps, initial=done, unit="step") as progress:
+        try:
+            for state in training:
+                progress.set_postfix(loss=f"{state.losses[-1]:.4f}", refresh=False)
+                progress.update()
+                if checkpoint is not None and state.step % SAVE_EVERY == 0:
+                    save_training(checkpoint, state, planned.settings)
+        except KeyboardInterrupt:
+            if checkpoint is not None and state is not None:
+                save_training(checkpoint, state, planned.settings)
+            raise
     return state
 
 
