@@ -20,7 +20,7 @@ import torch
 from torch import Tensor
 
 from vcd_core.files import unfinished_file
-from vcd_core.identity import Augmentation, Photo, Recipe, TrainingOptions
+from vcd_core.identity import Augmentation, Photo, Recipe
 from vcd_core.standalone.cli import exit_code
 from vcd_core.standalone.demo_model import load_demo_model
 from vcd_core.standalone.model import Prompt, StableDiffusion
@@ -113,8 +113,9 @@ def observe(model: StableDiffusion, eyes: measure.Eyes, way: Way, name: str, num
 
 def learn(model: StableDiffusion, photos: Sequence[Photo], way: Way, noun: str, seed: int) -> Tensor:
     """(levels * n, D)"""
-    options = TrainingOptions(steps=run.STEPS, batch_size=run.BATCH, learning_rate=run.LEARNING_RATE, seed=seed)
-    recipe = Recipe(noun, run.SIZE, way.tokens * way.levels, augmentation=way.augmentation, options=options)
+    recipe = Recipe(
+        noun, run.SIZE, way.tokens * way.levels, augmentation=way.augmentation, options=run.training_options(seed)
+    )
     return train_token(model, plan(model, photos, recipe)).vectors
 
 
@@ -145,7 +146,7 @@ def main() -> int:
 def compare(characters: int, names: Sequence[str], out: Path) -> None:
     cv2.setNumThreads(1)
     model, eyes = load_demo_model(WEIGHTS), load_eyes()
-    out = out / measure.fingerprint(run.STEPS, run.BATCH, run.LEARNING_RATE, WAYS)
+    out = out / measure.fingerprint(run.training_options(0), WAYS)
     table = {name: np.empty((characters, len(FIGURES))) for name in names}
     for number in range(characters):
         for name in names:

@@ -164,7 +164,7 @@ def main() -> int:
 def evaluate(characters: int, out: Path) -> None:
     cv2.setNumThreads(1)
     model, eyes = load_demo_model(WEIGHTS), load_eyes()
-    out = out / measure.fingerprint(run.STEPS, run.BATCH, run.LEARNING_RATE, run.TOKENS)
+    out = out / measure.fingerprint(run.training_options(0), run.TOKENS)
     kept = {"reader": lambda: accuracy(model, eyes)} | {
         f"{number:02}": partial(observe, model, eyes, number, out) for number in range(characters)
     }

@@ -38,7 +38,7 @@ def test_the_characters_of_the_pack_are_offered_behind_the_user_s_folders(tmp_pa
 
     for name in offered:
         assert LoadIdentityPhotos.validate_inputs(folder=name) is True
-        assert len(LoadIdentityPhotos.fingerprint_inputs(folder=name)) == 6
+        assert len(LoadIdentityPhotos.fingerprint_inputs(folder=name)) == 12  # with their masks
         (photos,) = LoadIdentityPhotos.execute(name).result
         assert len(photos) == 6
         assert all(0 < photo.mask.mean() < 1 for photo in photos)
