@@ -343,7 +343,7 @@ def test_ctrl_c_leaves_nothing_behind(vcd, files, tmp_path, monkeypatch, place):
         code, _, err = vcd(*t2v_arguments(files, "a cat"))
     assert code == 130
     assert "Traceback" not in err
-    assert not list(tmp_path.iterdir())
+    assert not [path for path in tmp_path.rglob("*") if path.is_file()]
 
 
 def test_a_missing_package_names_the_extra_and_any_other_is_a_bug():
