@@ -100,8 +100,7 @@ def run(arguments: argparse.Namespace) -> None:
 
 
 def training_options(seed: int) -> TrainingOptions:
-    """Vectors keep the norm they begin with: longer ones drown the words that say where somebody is."""
-    return TrainingOptions(STEPS, BATCH, LEARNING_RATE, weight_decay=1 / LEARNING_RATE, seed=seed)
+    return TrainingOptions(STEPS, BATCH, LEARNING_RATE, hold_norm=True, seed=seed)
 
 
 def learn(model: StableDiffusion, photos: list[Photo], name: str, noun: str, seed: int) -> tuple[IDToken, list[float]]:

@@ -2,7 +2,8 @@
 
 Stages, in order: vae, decoder, text, image, motion, style, reader, detector; `pack` writes the weights that ship. Each
 stage can be stopped at any moment and goes on where its last checkpoint stood: all randomness of step n comes from
-(seed, n). Checkpoints, logs and sample pictures go to --folder, by default ~/.cache/comfyui-vcd/demo.
+(seed, n). Checkpoints, logs and sample pictures go to --folder, by default ~/.cache/comfyui-vcd/demo. Where they are
+lost, `unpack` makes checkpoints of the weights that ship, from which more steps are trained.
 """
 
 import argparse
@@ -24,7 +25,7 @@ from torch import Tensor, nn
 
 from vcd_core.files import unfinished_file
 
-STAGES = ("vae", "decoder", "text", "image", "motion", "style", "reader", "detector", "pack")
+STAGES = ("vae", "decoder", "text", "image", "motion", "style", "reader", "detector")
 FOLDER = Path(os.environ.get("VCD_HOME") or Path.home() / ".cache" / "comfyui-vcd") / "demo"
 SEED = 20240213
 CHECKPOINT_SECONDS = 180
@@ -77,7 +78,8 @@ def train(name: str, stage: Stage, folder: Path, seconds: float = math.inf) -> n
         state = torch.load(file, weights_only=True)
         module.load_state_dict(state["module"])
         averaged.load_state_dict(state["averaged"])
-        optimizer.load_state_dict(state["optimizer"])
+        if "optimizer" in state:  # not where weights that ship were taken up
+            optimizer.load_state_dict(state["optimizer"])
         step = state["step"]
     for left in folder.glob(f".{file.name}.*.part"):  # of a run that was killed
         left.unlink()
@@ -85,17 +87,16 @@ def train(name: str, stage: Stage, folder: Path, seconds: float = math.inf) -> n
     shown: list[float] = []
 
     def save() -> None:
-        with unfinished_file(file) as unfinished:
-            torch.save(
-                {
-                    "module": module.state_dict(),
-                    "averaged": averaged.state_dict(),
-                    "optimizer": optimizer.state_dict(),
-                    "step": step,
-                    "steps": stage.steps,
-                },
-                unfinished,
-            )
+        write_checkpoint(
+            file,
+            {
+                "module": module.state_dict(),
+                "averaged": averaged.state_dict(),
+                "optimizer": optimizer.state_dict(),
+                "step": step,
+                "steps": stage.steps,
+            },
+        )
 
     def log(**figures) -> None:
         line = {"stage": name, "step": step, "minutes": round((time.monotonic() - start) / 60, 1)} | {
@@ -139,6 +140,12 @@ def rate(step: int, stage: Stage) -> float:
     return min(1.0, (step + 1) / stage.warmup, max(0.01, (stage.steps - step) / (0.2 * stage.steps)))
 
 
+def write_checkpoint(file: Path, state: dict) -> None:
+    """Writes a stage's checkpoint: module, averaged, step and steps, and the optimizer's state where there is one."""
+    with unfinished_file(file) as unfinished:
+        torch.save(state, unfinished)
+
+
 def averaged_weights(folder: Path, name: str) -> dict[str, Tensor]:
     """The averaged weights of a stage's last checkpoint."""
     file = folder / f"{name}.pt"
@@ -160,7 +167,7 @@ def write_grid(path: Path, pictures: list[np.ndarray] | np.ndarray, columns: int
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("stage", choices=STAGES)
+    parser.add_argument("stage", choices=(*STAGES, "pack", "unpack"))
     parser.add_argument("--steps", type=int, help="train this many steps in all")
     parser.add_argument("--minutes", type=float, default=math.inf, help="stop after this long; run again to go on")
     parser.add_argument("--folder", type=Path, default=FOLDER)
@@ -168,11 +175,10 @@ def main() -> None:
     arguments.folder.mkdir(parents=True, exist_ok=True)
     cv2.setNumThreads(1)
     torch.manual_seed(SEED)
-    stage = importlib.import_module(f"demo.stages.{arguments.stage}")
-    if arguments.stage == "pack":
-        stage.pack(arguments.folder)
+    if arguments.stage not in STAGES:
+        getattr(importlib.import_module("demo.stages.pack"), arguments.stage)(arguments.folder)
         return
-    made = stage.stage(arguments.folder)
+    made = importlib.import_module(f"demo.stages.{arguments.stage}").stage(arguments.folder)
     if arguments.steps:
         made.steps = arguments.steps
     train(arguments.stage, made, arguments.folder, 60 * arguments.minutes)

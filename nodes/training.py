@@ -99,6 +99,13 @@ class TrainIDToken(io.ComfyNode):
                     tooltip="Show the photos also mirrored, turned, nearer and farther. Off: as they are and mirrored.",
                 ),
                 io.Boolean.Input(
+                    "hold_norm",
+                    default=False,
+                    optional=True,
+                    tooltip="Keep the vectors as long as they begin. Turn it on when clips ignore the place that the "
+                    "prompt names: longer vectors drown its other words.",
+                ),
+                io.Boolean.Input(
                     "early_stop",
                     default=False,
                     optional=True,
@@ -167,6 +174,7 @@ class TrainIDToken(io.ComfyNode):
         seed: int,
         overwrite: bool,
         augment: bool = True,
+        hold_norm: bool = False,
         early_stop: bool = False,
         save_memory: bool = True,
         sample_every: int = 50,
@@ -180,7 +188,14 @@ class TrainIDToken(io.ComfyNode):
             initial_words,
             Augmentation() if augment else None,
             early_stop,
-            TrainingOptions(steps, batch_size, learning_rate, seed=seed, patience=PATIENCE if early_stop else 0),
+            TrainingOptions(
+                steps,
+                batch_size,
+                learning_rate,
+                hold_norm=hold_norm,
+                seed=seed,
+                patience=PATIENCE if early_stop else 0,
+            ),
         )
         trained = train_token(
             model,

@@ -13,6 +13,8 @@ from torch import Tensor
 
 from ...vcd_core.identity import (
     CHECKPOINT_SUFFIX,
+    SAVE_EVERY,
+    SD15_WIDTH,
     Examples,
     IDToken,
     Photo,
@@ -38,8 +40,7 @@ from .folders import DEMO_TOKENS, embeddings_folder
 from .training import ComfyDenoiser, encode_latents
 
 OWN_SCHEDULE, RELEASED_SCHEDULE = "the model's own", "linear, as released"
-SD15_WIDTH = 768
-SAVE_EVERY, SHOW_EVERY = 25, 10
+SHOW_EVERY = 10
 
 
 @dataclass(frozen=True)

@@ -30,13 +30,7 @@ ROOT = Path(__file__).parents[2]
 NARROW = ModelConfig((32, 32, 32, 32), (True, True, True, False), 32, 2, 4, (32, 64, 128, 128))
 
 
-@pytest.fixture(scope="module", autouse=True)
-def one_thread():
-    """Models this small are slower on several."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
+pytestmark = pytest.mark.usefixtures("one_thread")
 
 
 @pytest.fixture(scope="module")
@@ -379,7 +373,7 @@ def test_help_is_there_at_once():
 def test_defaults_are_those_of_the_library():
     train = cli.build_parser().parse_args(["train", "p", "--name", "a", "--noun", "b", "--checkpoint", "c"])
     options = TrainingOptions()
-    for name in ("steps", "batch_size", "learning_rate", "weight_decay", "noise_offset", "seed"):
+    for name in ("steps", "batch_size", "learning_rate", "weight_decay", "hold_norm", "noise_offset", "seed"):
         assert getattr(train, name) == getattr(options, name), name
     recipe = Recipe("b")
     assert (train.size, train.tokens, train.initial_words) == (recipe.size, recipe.token_count, recipe.initial_words)

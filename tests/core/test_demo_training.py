@@ -5,15 +5,22 @@ from dataclasses import asdict, replace
 import numpy as np
 import pytest
 import torch
+from diffusers import AutoencoderKL, UNet2DConditionModel
 from torch import nn
 
 from demo import evaluate, evaluate_motion, measure, train, world
 from demo.people import stranger
-from demo.reader import Reading
+from demo.reader import AttributeReader, Reading
+from demo.stages import pack
 from demo.stages.image import SCHEDULE, SNR_LIMIT, denoising_loss
+from demo.stages.motion import config as motion_config
+from demo.stages.text import TextModel
 from demo.tensors import as_tensor
 from demo.train import Draws, Stage
-from vcd_core.vision import Face
+from demo.weights import load_eyes
+from vcd_core.motion import MotionModule
+from vcd_core.standalone.config import DEMO
+from vcd_core.vision import DrawnFaceDetector, Face
 
 
 class Killed(Exception):
@@ -60,6 +67,48 @@ def test_a_training_out_of_time_says_so_to_the_next_stage(tmp_path, capsys):
     assert capsys.readouterr().err == ""
     with pytest.raises(SystemExit, match=r"run python -m demo\.train circle first"):
         train.averaged_weights(tmp_path, "circle")
+
+
+def test_training_goes_on_from_the_weights_that_ship(tmp_path, monkeypatch):
+    """What was packed is unpacked, in half precision; a checkpoint that is there stays."""
+    monkeypatch.setattr(pack, "WEIGHTS", tmp_path / "weights")
+    monkeypatch.setattr(pack, "PHOTOS", tmp_path / "photos")
+    monkeypatch.setattr(pack, "CAST", {})
+    monkeypatch.setattr(pack, "load_eyes", lambda: load_eyes(tmp_path / "weights"))
+    trained, again = tmp_path / "trained", tmp_path / "again"
+    text = TextModel()
+    with torch.no_grad():
+        text.encoder.get_input_embeddings().weight[-1] = 0.5  # the row of all words it was not taught
+    modules = {
+        "vae": AutoencoderKL(**DEMO.vae()),
+        "text": text,
+        "image": UNet2DConditionModel(**DEMO.unet()),
+        "motion": MotionModule(motion_config()),
+        "reader": AttributeReader(),
+        "detector": DrawnFaceDetector(),
+    }
+    for folder in (trained, again):
+        folder.mkdir()
+    for name, module in modules.items():
+        weights = module.state_dict()
+        train.write_checkpoint(trained / f"{name}.pt", {"module": {}, "averaged": weights, "step": 9, "steps": 9})
+    (again / "reader.pt").write_bytes(b"newer")
+    pack.pack(trained)
+    pack.unpack(again)
+    for name in modules.keys() - {"reader"}:
+        state = torch.load(again / f"{name}.pt", weights_only=True)
+        expected = modules[name].state_dict()
+        assert state["step"] == 0
+        for part in ("module", "averaged"):
+            assert state[part].keys() == expected.keys()
+            for key, value in state[part].items():
+                assert torch.equal(value, expected[key].half().float() if value.is_floating_point() else expected[key])
+    assert (again / "reader.pt").read_bytes() == b"newer"
+    line = train.train("line", line_stage(), again)
+    weights = {"module": line.state_dict(), "averaged": line.state_dict(), "step": 0, "steps": 0}
+    train.write_checkpoint(again / "line.pt", weights)
+    more = train.train("line", line_stage(), again)
+    assert not torch.equal(more.weight, line.weight)
 
 
 def test_noise_levels_are_drawn_as_often_as_min_snr_weighs_them():

@@ -167,6 +167,17 @@ def test_weight_decay_pulls_to_the_norm_that_vectors_began_with():
     assert_close(last.newest, initial, rtol=1e-3, atol=1e-4)
 
 
+def test_a_norm_that_is_held_stays_while_directions_are_learned():
+    initial = torch.randn(4, WIDTH, generator=torch.Generator().manual_seed(1)) * torch.tensor(
+        [[0.2], [0.9], [1.5], [4.0]]
+    )
+    *_, free = train(LinearModel(), TrainingOptions(steps=20, learning_rate=0.1), initial=initial)
+    assert ((free.newest.norm(dim=1) / initial.norm(dim=1) - 1).abs() > 0.01).any()
+    for state in train(LinearModel(), TrainingOptions(steps=20, learning_rate=0.1, hold_norm=True), initial=initial):
+        assert_close(state.newest.norm(dim=1), initial.norm(dim=1))
+    assert (torch.cosine_similarity(state.newest, initial) < 0.999).any()
+
+
 def test_a_training_that_was_killed_at_any_step_ends_as_an_unbroken_one(tmp_path):
     """Through a file and new objects: all of the state, to the bit."""
     options = TrainingOptions(steps=9, batch_size=2, learning_rate=0.05, check_every=2)

@@ -1,13 +1,13 @@
 """The ID module: a few token vectors that carry one subject, and how they are learned from photos."""
 
 from .augmentation import Augmentation, Views, draw_views
-from .checkpoint import CHECKPOINT_SUFFIX, fingerprint, load_training, save_training, weights_sample
+from .checkpoint import CHECKPOINT_SUFFIX, SAVE_EVERY, fingerprint, load_training, save_training, weights_sample
 from .monitor import noun_noise, sample_latents
 from .photos import Photo, cropped, load_photos, usable_photos
 from .recipe import RARE_WORDS, Recipe, TrainingPlan, encode_examples, plan_training
 from .segmentation import SegmentedPhoto, segment_photos
 from .thumbnails import make_thumbnail, open_thumbnail, save_token_sheet
-from .token import IDToken, check_token_name, save_id_token, save_partial_id_token
+from .token import SD15_WIDTH, IDToken, check_token_name, save_id_token, save_partial_id_token
 from .token_folder import find_id_token, id_tokens_in, save_or_reuse_id_token
 from .token_formats import TOKEN_SUFFIXES, convert_id_token, load_id_token
 from .token_mixing import MOST_STRENGTH, mix_id_tokens, with_strength
@@ -29,6 +29,8 @@ __all__ = [
     "MOST_STRENGTH",
     "PLACEHOLDER",
     "RARE_WORDS",
+    "SAVE_EVERY",
+    "SD15_WIDTH",
     "TOKEN_SUFFIXES",
     "Augmentation",
     "Examples",

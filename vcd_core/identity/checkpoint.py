@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from ..files import unfinished_file
 from .training import TrainingState
 
+SAVE_EVERY = 25  # steps
 CHECKPOINT_SUFFIX = ".training"  # ComfyUI lists no such files
 TENSORS = ("vectors", "newest", "momentum", "variance")
 

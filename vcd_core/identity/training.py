@@ -45,6 +45,8 @@ class TrainingOptions:
         batch_size: pictures a step; when there are fewer, some come twice.
         learning_rate: AdamW's.
         weight_decay: pull of each vector's norm towards the one it began with, as strong as AdamW's pull to zero.
+        hold_norm: keep each vector's norm at the one it began with, in place of `weight_decay`. Longer vectors drown the
+            words that say where somebody is.
         noise_offset: standard deviation of a per-channel constant added to the noise.
         seed: of everything random in the training.
         patience: checks of the held-out loss without a new lowest until training stops; 0 trains to the end.
@@ -55,6 +57,7 @@ class TrainingOptions:
     batch_size: int = 4
     learning_rate: float = 1e-3
     weight_decay: float = 1e-2
+    hold_norm: bool = False
     noise_offset: float = 0.1
     seed: int = 0
     patience: int = 0
@@ -208,7 +211,8 @@ def train_id_token(
     last = state
     state = state or TrainingState(0, 0, initial, initial, torch.zeros_like(initial), torch.zeros_like(initial))
     state = replace(state, vectors=state.vectors.to(device))
-    vectors = _TrainedVectors(state, initial.norm(dim=1), options.learning_rate, options.weight_decay)
+    pull = 1.0 if options.hold_norm else options.learning_rate * options.weight_decay
+    vectors = _TrainedVectors(state, initial.norm(dim=1), options.learning_rate, pull)
     task = _Denoising(model, schedule.sigmas.to(device), options.noise_offset)
     while state.step < options.steps and not 0 < options.patience <= state.stale:
         number = state.step + 1
@@ -222,13 +226,10 @@ def train_id_token(
             raise TrainingDiverged("gradient", number, options.learning_rate, last)
         if not torch.isfinite(state.newest).all():
             raise TrainingDiverged("token", number, options.learning_rate, last)
-        if held_out is None:
-            state = replace(state, vectors=state.newest)
-        elif number % options.check_every == 0 or number == options.steps:
+        checked = held_out is not None and (number % options.check_every == 0 or number == options.steps)
+        if checked:
             state = replace(state, checks=(*state.checks, task.fixed_loss(held_out, state)))
-            if state.stale == 0:
-                state = replace(state, vectors=state.newest)
-        elif not state.checks:
+        if not state.checks or (checked and state.stale == 0):
             state = replace(state, vectors=state.newest)
         last = state
         yield state
@@ -240,12 +241,13 @@ class _TrainedVectors:
     Args:
         state: to go on from.
         norms: (n,) of the rows of the first vectors.
+        pull: how much of the way back to them each step goes, 0 to 1.
     """
 
-    def __init__(self, state: TrainingState, norms: Tensor, learning_rate: float, weight_decay: float) -> None:
+    def __init__(self, state: TrainingState, norms: Tensor, learning_rate: float, pull: float) -> None:
         self.trained = state.newest.to(norms).clone().requires_grad_()
         self.norms = norms[:, None]
-        self.decay = learning_rate * weight_decay
+        self.pull = pull
         self.optimizer = torch.optim.AdamW([self.trained], lr=learning_rate, weight_decay=0)
         self.optimizer.state[self.trained] = {
             "step": torch.tensor(float(state.updates)),
@@ -260,7 +262,7 @@ class _TrainedVectors:
             return replace(state, headroom=state.headroom / 4)
         self.optimizer.step()
         shortfall = self.norms / self.trained.norm(dim=1, keepdim=True).clamp(min=1e-12) - 1
-        self.trained.mul_(1 + self.decay * shortfall)
+        self.trained.mul_(1 + self.pull * shortfall)
         averages = self.optimizer.state[self.trained]
         return replace(
             state,

@@ -122,6 +122,7 @@ def _add_train(commands) -> None:
         help="hold the last photo out, stop when it was fitted no better in so many checks; 0: take all steps",
     )
     train.add_argument("--weight-decay", type=_not_negative, default=1e-2, help="pull towards the first norm")
+    train.add_argument("--hold-norm", action="store_true", help="keep the first norm: places come through better")
     train.add_argument("--noise-offset", type=_not_negative, default=0.1, help="of each channel's mean, as released")
     train.add_argument("--linear-schedule", action="store_true", help="the released code's noise levels, to compare")
     train.add_argument("--precision", choices=("float32", "bfloat16", "float16"), default="float32", help="of the UNet")

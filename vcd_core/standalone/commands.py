@@ -48,6 +48,7 @@ def train(arguments: argparse.Namespace) -> None:
             arguments.batch_size,
             arguments.learning_rate,
             arguments.weight_decay,
+            arguments.hold_norm,
             arguments.noise_offset,
             arguments.seed,
             patience=arguments.early_stop,

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from ..identity import (
+    SAVE_EVERY,
     Photo,
     Recipe,
     TrainingPlan,
@@ -35,7 +36,6 @@ from .motion import inserted_motion
 
 SCHEDULERS = {"karras": karras_sigmas, "normal": normal_sigmas}
 VAE_FACTOR = 8
-SAVE_EVERY = 25
 
 
 @dataclass(frozen=True)
