@@ -19,7 +19,7 @@ from .image import contexts_of, denoising_loss, load_text
 from .latents import encoded_once
 
 FRAMES, MAX_FRAMES = 16, 32
-SHARD, SHARDS = 256, 12
+SHARD, SHARDS = 256, 6
 SCHEDULE = DiscreteSchedule.from_betas("linear")
 
 

@@ -12,7 +12,6 @@ from comfy.utils import ProgressBar
 from torch import Tensor
 
 from ...vcd_core.identity import (
-    CHECKPOINT_SUFFIX,
     SAVE_EVERY,
     SD15_WIDTH,
     Examples,
@@ -33,11 +32,12 @@ from ...vcd_core.identity import (
     save_partial_id_token,
     save_training,
     train_id_token,
+    training_file,
 )
 from ...vcd_core.sampling import DiscreteSchedule
 from ..convert import to_pil, training_picture
 from .folders import DEMO_TOKENS, embeddings_folder
-from .training import ComfyDenoiser, encode_latents
+from .training import ComfyDenoiser, check_vae, encode_latents
 
 OWN_SCHEDULE, RELEASED_SCHEDULE = "the model's own", "linear, as released"
 SHOW_EVERY = 10
@@ -81,10 +81,11 @@ def train_token(
     vectors so far are kept as NAME_partial.
 
     Raises:
-        ValueError: no usable photos, or a model of another family.
+        ValueError: no usable photos, or a model or VAE of another family.
         TrainingDiverged: in the first step.
         RuntimeError: it diverged later; says where the last good vectors were kept.
     """
+    check_vae(vae)
     denoiser = ComfyDenoiser(model, clip)
     own = DiscreteSchedule(model.get_model_object("model_sampling").sigmas.clone())
     levels = own if schedule == OWN_SCHEDULE else DiscreteSchedule.from_betas("linear")
@@ -98,7 +99,7 @@ def train_token(
         line = f"{there.name} was trained on the same photos with the same settings: used as it is"
         picture = training_picture(shown, there.losses)
         return TrainedToken(there, _prompt(there, folder), list(there.losses), picture, [line])
-    checkpoint = folder / f"{name}{CHECKPOINT_SUFFIX}"
+    checkpoint = training_file(folder, name, plan.settings)
     state = load_training(checkpoint, plan.settings)
     if state is not None:
         logging.info("VCD_TrainIDToken: %s goes on after step %d", name, state.step)

@@ -143,6 +143,16 @@ def check_family(model: ModelPatcher, clip) -> None:
         )
 
 
+def check_vae(vae) -> None:
+    """Raises ValueError unless the VAE's latents have the shape of Stable Diffusion 1.5's: 4 channels, an eighth."""
+    shape = vae.latent_channels, vae.latent_dim, vae.downscale_ratio
+    if vae.first_stage_model is None or shape != (4, 2, 8):
+        raise ValueError(
+            f"the VAE gives latents of {vae.latent_channels} channels for another family of models: connect the VAE of "
+            "the Stable Diffusion 1.5 checkpoint, or vae-ft-mse-840000"
+        )
+
+
 def encode_latents(model: ModelPatcher, vae, images: Tensor) -> Tensor:
     """Pictures (N, 3, S, S) in [-1, 1] as the model's scaled latents (N, 4, S/8, S/8), on its device.
 

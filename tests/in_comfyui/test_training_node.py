@@ -18,6 +18,7 @@ class FakeVAE:
     """Encodes by averaging 8x8 pixels."""
 
     decoded = 0
+    latent_channels, latent_dim, downscale_ratio = 4, 2, 8  # as ComfyUI says it of Stable Diffusion 1.5's
 
     def __init__(self, seed=0):
         self.first_stage_model = torch.nn.Conv2d(1, 1, 1)
@@ -149,6 +150,15 @@ def test_weights_that_nothing_is_made_of_are_no_setting(narrow):
     assert token.name == "projection"
 
 
+def test_a_vae_of_another_family_is_named(narrow):
+    other, missing = FakeVAE(), FakeVAE()
+    other.latent_channels, missing.first_stage_model = 16, None
+    for vae in (other, missing):
+        with pytest.raises(ValueError, match=r"connect the VAE of the Stable Diffusion 1\.5 checkpoint"):
+            run(narrow, PHOTOS, "nothing", vae)
+    assert not list(embeddings().glob("nothing*"))
+
+
 def test_overwriting_replaces(narrow):
     train(narrow, PHOTOS, "replaced")
     second, *_ = train(narrow, PHOTOS, "replaced", seed=1, overwrite=True)
@@ -170,6 +180,7 @@ def test_a_stopped_training_leaves_a_usable_token_and_goes_on_when_queued_again(
     assert kept.steps == 4
     assert torch.isfinite(kept.vectors).all()
     assert not (embeddings() / "stopped.safetensors").exists()
+    train(narrow, PHOTOS, "stopped", steps=2)  # another training of that name takes nothing away
 
     resumed = []
     real = token_training.train_id_token
@@ -183,7 +194,7 @@ def test_a_stopped_training_leaves_a_usable_token_and_goes_on_when_queued_again(
     assert resumed == [4]
     assert torch.equal(token.vectors, unbroken.vectors)
     assert whole == losses
-    assert not (embeddings() / "stopped.training").exists()
+    assert not list(embeddings().glob("stopped*.training"))
 
 
 def test_divergence_keeps_the_last_good_tokens(narrow):

@@ -135,7 +135,7 @@ def test_cancelling_a_training_leaves_a_usable_token_and_what_it_needs_to_go_on(
         result = wait()
     assert result.status == "interrupted"
     kept = list(server.model_folder("embeddings").glob("*cancelled*"))
-    assert sorted(path.name for path in kept) == ["cancelled.training", "cancelled_partial.safetensors"]
-    assert torch.isfinite(load_file(kept[0].with_name("cancelled_partial.safetensors"))["clip_l"]).all()
+    assert sorted(path.suffix for path in kept) == [".safetensors", ".training"]
+    assert torch.isfinite(load_file(kept[0].parent / "cancelled_partial.safetensors")["clip_l"]).all()
     for path in kept:
         path.unlink()

@@ -1,7 +1,7 @@
 """The ID module: a few token vectors that carry one subject, and how they are learned from photos."""
 
 from .augmentation import Augmentation, Views, draw_views
-from .checkpoint import CHECKPOINT_SUFFIX, SAVE_EVERY, fingerprint, load_training, save_training, weights_sample
+from .checkpoint import SAVE_EVERY, fingerprint, load_training, save_training, training_file, weights_sample
 from .monitor import noun_noise, sample_latents
 from .photos import Photo, cropped, load_photos, usable_photos
 from .recipe import RARE_WORDS, Recipe, TrainingPlan, encode_examples, plan_training
@@ -25,7 +25,6 @@ from .training import (
 )
 
 __all__ = [
-    "CHECKPOINT_SUFFIX",
     "MOST_STRENGTH",
     "PLACEHOLDER",
     "RARE_WORDS",
@@ -71,6 +70,7 @@ __all__ = [
     "segment_photos",
     "subject_prompt",
     "train_id_token",
+    "training_file",
     "usable_photos",
     "weights_sample",
     "with_strength",

@@ -45,6 +45,11 @@ def weights_sample(*models: nn.Module) -> list[Tensor]:
     return [weight.detach().flatten()[:4].float().cpu() for model in models for weight in model.parameters()]
 
 
+def training_file(folder: Path, name: str, settings: str) -> Path:
+    """Where a training of NAME with this `fingerprint` keeps its state: trainings with other settings have others."""
+    return folder / f"{name}-{settings}{CHECKPOINT_SUFFIX}"
+
+
 def save_training(path: Path, state: TrainingState, settings: str) -> None:
     """Writes the state of the training with this `fingerprint` of all its settings; whole or not at all."""
     values = {field.name: getattr(state, field.name) for field in fields(state)}

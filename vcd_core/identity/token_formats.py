@@ -100,9 +100,13 @@ def _vectors_key(names: Collection[str]) -> str:
     for key in (VECTORS_KEY, KOHYA_KEY):
         if key in names:
             return key
-    if len(names) != 1:
+    if not names:
+        raise ValueError("there are no tensors in it")
+    if len(names) > 1:
+        some = ", ".join(sorted(names)[:2])
         raise ValueError(
-            f'expected vectors named "{VECTORS_KEY}" or of one subject, found {len(names)}: {list(names)[:5]}'
+            f"its {len(names)} tensors ({some}, …) are a checkpoint, a LoRA or several subjects; an ID token is one, "
+            f'"{VECTORS_KEY}"'
         )
     (only,) = names
     return only

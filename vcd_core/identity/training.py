@@ -45,8 +45,8 @@ class TrainingOptions:
         batch_size: pictures a step; when there are fewer, some come twice.
         learning_rate: AdamW's.
         weight_decay: pull of each vector's norm towards the one it began with, as strong as AdamW's pull to zero.
-        hold_norm: keep each vector's norm at the one it began with, in place of `weight_decay`. Longer vectors drown the
-            words that say where somebody is.
+        hold_norm: keep each vector's norm at the one it began with, in place of `weight_decay`: longer vectors drown
+            the words that say where somebody is.
         noise_offset: standard deviation of a per-channel constant added to the noise.
         seed: of everything random in the training.
         patience: checks of the held-out loss without a new lowest until training stops; 0 trains to the end.

@@ -10,7 +10,6 @@ from pathlib import Path
 import torch
 
 from ..identity import (
-    CHECKPOINT_SUFFIX,
     Augmentation,
     IDToken,
     Recipe,
@@ -26,6 +25,7 @@ from ..identity import (
     save_or_reuse_id_token,
     save_partial_id_token,
     save_token_sheet,
+    training_file,
 )
 from ..motion import MotionModule, load_motion_module, merge_motion_lora, read_motion_lora
 from ..video import write_video
@@ -68,7 +68,7 @@ def train(arguments: argparse.Namespace) -> None:
     if there is not None:
         say(f"{there.name} was trained on the same photos with the same settings: write {there.prompt!r} into a prompt")
         return
-    checkpoint = arguments.out / f"{name}{CHECKPOINT_SUFFIX}"
+    checkpoint = training_file(arguments.out, name, planned.settings)
     failure = None
     try:
         state = train_token(model, planned, checkpoint=checkpoint, linear=arguments.linear_schedule)
