@@ -1,0 +1,230 @@
+"""The moving square around one face: where it is in each frame, what it shows, and how it is put back.
+
+Coordinates are continuous: pixel i covers [i, i + 1). A crop is `size` x `size` pixels in every frame; how much of the
+picture it shows follows the face smoothly.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from .smoothing import smoothed
+from .tracks import Track
+
+SPARE = 1.05  # sides beyond what just holds the face
+RESAMPLING_REACH = 4  # pixels around a rotated square that its interpolation may touch
+
+
+@dataclass(frozen=True)
+class CropOptions:
+    """How a face is framed.
+
+    Attributes:
+        size: of the crop, pixels, what the model likes to draw.
+        margin: side of the square over the face's longer side.
+        period: frames; the square does not follow movements that swing faster.
+        mask_margin: size of what is drawn anew over the face's box.
+        feather: part of that in which the new fades into the old, in [0, 1].
+        upright: turn the crop so that the eyes are level, where landmarks are known.
+    """
+
+    size: int = 512
+    margin: float = 2.0
+    period: float = 12.0
+    mask_margin: float = 1.4
+    feather: float = 0.4
+    upright: bool = False
+
+    def __post_init__(self) -> None:
+        if self.size < 64 or self.size % 8:
+            raise ValueError(f"the size of a face's crop must be a multiple of 8, 64 or more, not {self.size}")
+        if self.margin < 1 or self.mask_margin <= 0:
+            raise ValueError(
+                f"margins must be at least 1 (crop) and above 0 (mask), not {self.margin} and {self.mask_margin}"
+            )
+        if not 0 <= self.feather <= 1:
+            raise ValueError(f"feather must lie in [0, 1], not {self.feather}")
+
+
+@dataclass(frozen=True)
+class CropPath:
+    """A track's crop in every frame.
+
+    Attributes:
+        first: the frame of the first row.
+        centres: (n, 2) pixels x, y.
+        sides: (n,) pixels of the picture that the square shows.
+        rolls: (n,) radians by which it is turned clockwise.
+        faces: (n, 4) the face's middle x, y and its width and height, as smooth as the square's path, pixels.
+    """
+
+    first: int
+    centres: np.ndarray
+    sides: np.ndarray
+    rolls: np.ndarray
+    faces: np.ndarray
+
+    @property
+    def frames(self) -> range:
+        return range(self.first, self.first + len(self.sides))
+
+
+def plan_crop(track: Track, picture: tuple[int, int], options: CropOptions) -> CropPath:
+    """Where the square around a track's face is.
+
+    It holds the face in every frame in which the face was seen, and stays inside the picture where it fits.
+
+    Args:
+        picture: its (H, W).
+    """
+    weights = track.seen.astype(float)
+    middles = (track.boxes[:, :2] + track.boxes[:, 2:]) / 2
+    extents = np.maximum(track.boxes[:, 2:] - track.boxes[:, :2], 1e-3)
+    paths = smoothed(np.concatenate([middles, np.log(extents)], 1), weights, options.period)
+    centres, faces = paths[:, :2], np.concatenate([paths[:, :2], np.exp(paths[:, 2:])], 1)
+    sides = options.margin * faces[:, 2:].max(1)
+    held = 2 * (np.abs(middles - centres) + extents / 2).max(1) * SPARE
+    sides = np.maximum(sides, np.where(track.seen, held, 0))
+    height, width = picture
+    sides = np.minimum(sides, max(height, width))
+    limits = np.array([width, height], float)
+    half = np.minimum(sides[:, None] / 2, limits / 2)
+    return CropPath(track.first, np.clip(centres, half, limits - half), sides, _rolls(track, options), faces)
+
+
+def cut_out(frame: np.ndarray, path: CropPath, number: int, size: int) -> np.ndarray:
+    """The square in one frame, (size, size, 3) float32, resampled so that every pixel counts by its area (Lanczos).
+
+    Outside the picture its border is mirrored.
+
+    Args:
+        frame: (H, W, 3) float32.
+        number: the row of the path.
+    """
+    side, roll = path.sides[number], path.rolls[number]
+    part, corner = _surroundings(frame, path, number)
+    if roll:
+        part = _turned(part, path.centres[number] - corner, roll)
+    x, y = path.centres[number] - corner - side / 2
+    return _resized(part, (size, size), (x, y, x + side, y + side))
+
+
+def mask_in_crop(path: CropPath, number: int, size: int, options: CropOptions) -> np.ndarray:
+    """(size, size) float32 in [0, 1]: what is to be drawn anew, in the square."""
+    scale = path.sides[number] / size
+    steps = (np.arange(size) + 0.5) * scale - path.sides[number] / 2
+    return _mask(steps[None, :], steps[:, None], path, number, options)
+
+
+def mask_in_frame(
+    path: CropPath, number: int, picture: tuple[int, int], options: CropOptions
+) -> tuple[np.ndarray, tuple[int, int]]:
+    """The same in the picture: (h, w) float32 of a rectangle of it, and the rectangle's corner x, y.
+
+    Outside the rectangle, and where the square's border lies inside the picture, the mask is 0.
+    """
+    side, roll = path.sides[number], path.rolls[number]
+    reach = side / 2 * (abs(np.cos(roll)) + abs(np.sin(roll)))
+    corners = [path.centres[number] - reach, path.centres[number] + reach]
+    x0, y0 = np.maximum(np.floor(corners[0]), 0).astype(int)
+    x1, y1 = np.minimum(np.ceil(corners[1]), picture[::-1]).astype(int)
+    x = np.arange(x0, x1)[None, :] + 0.5 - path.centres[number][0]
+    y = np.arange(y0, y1)[:, None] + 0.5 - path.centres[number][1]
+    along, down = x * np.cos(roll) + y * np.sin(roll), y * np.cos(roll) - x * np.sin(roll)
+    return _mask(along, down, path, number, options), (int(x0), int(y0))
+
+
+def put_back(
+    crop: np.ndarray, path: CropPath, number: int, corner: tuple[int, int], shape: tuple[int, int]
+) -> np.ndarray:
+    """A square as it looks in a rectangle of the picture, (h, w, 3) float32; outside the square its border.
+
+    Args:
+        crop: (S, S, 3) float32.
+        corner, shape: the rectangle's x, y and (h, w), as `mask_in_frame` gives them.
+    """
+    side, roll, size = path.sides[number], path.rolls[number], len(crop)
+    middle = path.centres[number] - corner  # in the rectangle
+    height, width = shape
+    x0, y0, x1, y1 = 0, 0, width, height
+    if roll:  # first upright, with room for what turning fetches
+        reach = int(np.ceil(np.hypot(width, height) / 2)) + RESAMPLING_REACH
+        x0, x1 = int(middle[0]) - reach, int(middle[0]) + reach
+        y0, y1 = int(middle[1]) - reach, int(middle[1]) + reach
+    scale = size / side
+    box = np.array([x0 - middle[0], y0 - middle[1], x1 - middle[0], y1 - middle[1]]) * scale + size / 2
+    pad = int(np.ceil(max(0.0, -box.min(), box.max() - size)))
+    if pad:
+        crop, box = np.pad(crop, ((pad, pad), (pad, pad), (0, 0)), "edge"), box + pad
+    drawn = _resized(crop, (y1 - y0, x1 - x0), tuple(box))
+    if not roll:
+        return drawn
+    turned = _turned(drawn, middle - (x0, y0), -roll)
+    return turned[-y0 : height - y0, -x0 : width - x0]
+
+
+def _mask(along: np.ndarray, down: np.ndarray, path: CropPath, number: int, options: CropOptions) -> np.ndarray:
+    """At places about the square's middle, in pixels of the picture along its axes."""
+    roll, side = path.rolls[number], path.sides[number]
+    off_x, off_y = path.faces[number, :2] - path.centres[number]
+    off_x, off_y = off_x * np.cos(roll) + off_y * np.sin(roll), off_y * np.cos(roll) - off_x * np.sin(roll)
+    half_width, half_height = path.faces[number, 2:] * options.mask_margin / 2
+    radius = (np.abs((along - off_x) / half_width) ** 4 + np.abs((down - off_y) / half_height) ** 4) ** 0.25
+    face = _fade((1 - radius) / max(options.feather, 1e-6))
+    edge = _fade((side / 2 - np.maximum(np.abs(along), np.abs(down))) / (0.05 * side))
+    return (face * edge).astype(np.float32)
+
+
+def _fade(values: np.ndarray) -> np.ndarray:
+    """0 below 0, 1 above 1, smooth between: 3 t² - 2 t³."""
+    t = np.clip(values, 0, 1)
+    return t * t * (3 - 2 * t)
+
+
+def _rolls(track: Track, options: CropOptions) -> np.ndarray:
+    eyes = track.landmarks[:, 1] - track.landmarks[:, 0]
+    known = np.isfinite(eyes).all(1)
+    if not options.upright or not known.any():
+        return np.zeros(len(track.boxes))
+    angles = np.arctan2(eyes[:, 1], eyes[:, 0], where=known, out=np.zeros(len(eyes)))
+    angles[known] = np.unwrap(angles[known])
+    return smoothed(angles[:, None], known.astype(float), options.period)[:, 0]
+
+
+def _surroundings(frame: np.ndarray, path: CropPath, number: int) -> tuple[np.ndarray, np.ndarray]:
+    """A part of the frame with all that a square's resampling touches, and its corner x, y; mirrored at borders."""
+    side, roll = path.sides[number], path.rolls[number]
+    reach = side / 2 * (abs(np.cos(roll)) + abs(np.sin(roll))) + RESAMPLING_REACH * max(1.0, side / len(frame))
+    low = np.floor(path.centres[number] - reach).astype(int)
+    high = np.ceil(path.centres[number] + reach).astype(int)
+    height, width = frame.shape[:2]
+    inside = frame[max(low[1], 0) : min(high[1], height), max(low[0], 0) : min(high[0], width)]
+    rows = (max(0, -low[1]), max(0, high[1] - height))
+    columns = (max(0, -low[0]), max(0, high[0] - width))
+    if any(rows + columns):
+        inside = np.pad(inside, (rows, columns, (0, 0)), "symmetric")
+    return inside, low
+
+
+def _turned(picture: np.ndarray, middle: np.ndarray, angle: float) -> np.ndarray:
+    """The picture turned counter-clockwise about a point, so that what was turned clockwise by `angle` is level."""
+    import cv2
+
+    cosine, sine = np.cos(angle), np.sin(angle)
+    x, y = middle - 0.5  # OpenCV's pixels have their middles at whole numbers
+    inverse = np.array([[cosine, -sine, x - cosine * x + sine * y], [sine, cosine, y - sine * x - cosine * y]])
+    flags = cv2.INTER_LANCZOS4 | cv2.WARP_INVERSE_MAP
+    return cv2.warpAffine(picture, inverse, picture.shape[1::-1], flags=flags, borderMode=cv2.BORDER_REFLECT)
+
+
+def _resized(picture: np.ndarray, shape: tuple[int, int], box: tuple[float, float, float, float]) -> np.ndarray:
+    """Part of a picture (H, W, 3) float32 at another size: Pillow's Lanczos, which weighs by area when it shrinks."""
+    from PIL import Image
+
+    channels = (
+        Image.fromarray(np.ascontiguousarray(picture[..., channel])).resize(
+            shape[::-1], Image.Resampling.LANCZOS, box=box
+        )
+        for channel in range(3)
+    )
+    return np.stack([np.asarray(channel) for channel in channels], -1)

@@ -1,0 +1,210 @@
+"""Faces drawn anew, one at a time, in a clip that streams through."""
+
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from ..noise import correlated_noise
+from .colour import colour_gains, with_gains
+from .crops import CropOptions, CropPath, cut_out, mask_in_crop, mask_in_frame, put_back
+
+Refine = Callable[[Tensor, Tensor, Tensor, float], Tensor]
+"""`refine(clip, mask, noise, strength) -> clip`: clips (n, S, S, 3) in [0, 1]; mask (n, S, S) in [0, 1], 1 where to
+draw anew; noise (n, 4, S/8, S/8); strength in (0, 1]. Bound to a model and a prompt."""
+
+VAE_FACTOR = 8
+
+
+@dataclass(frozen=True)
+class RefineOptions:
+    """How faces are drawn anew.
+
+    Attributes:
+        strength: how much of the denoising is done again, in [0, 1]; 0 leaves the clip as it is.
+        gamma: correlation of neighbouring frames' noise.
+        seed: of the noise; each face has a chain of its own.
+        window: frames drawn together. Longer tracks are drawn in windows that overlap.
+        overlap: frames that two windows share at least, in which one fades into the next.
+    """
+
+    strength: float = 0.5
+    gamma: float = 0.1
+    seed: int = 0
+    window: int = 16
+    overlap: int = 4
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.strength <= 1:
+            raise ValueError(
+                f"strength must lie in [0, 1] (0: unchanged, 1: faces from pure noise), not {self.strength}"
+            )
+        if not 0 <= self.overlap < self.window:
+            raise ValueError(f"windows of {self.window} frames cannot overlap by {self.overlap}: overlap them by less")
+
+
+@dataclass(frozen=True)
+class FaceJob:
+    """One face to be drawn anew: where it is, and by what."""
+
+    path: CropPath
+    refine: Refine
+
+
+@dataclass(frozen=True)
+class RefinedFrame:
+    """A frame of the result.
+
+    Attributes:
+        image: (H, W, 3) in [0, 1]; where the mask is 0, the very values that came in.
+        mask: (H, W) in [0, 1], how far it was drawn anew.
+        crops: by the number of its job, each face as it was cut out and as it was put back, (S, S, 3).
+    """
+
+    image: Tensor
+    mask: Tensor
+    crops: dict[int, tuple[Tensor, Tensor]]
+
+
+def refine_faces(
+    frames: Iterable[Tensor], jobs: Sequence[FaceJob], crop: CropOptions, options: RefineOptions
+) -> Iterator[RefinedFrame]:
+    """Draws the faces of a clip anew; each frame comes out as soon as all its faces are done.
+
+    No more frames are held than the windows that overlap them have, so a clip may be longer than memory. The faces of
+    a frame are put back in the jobs' order.
+
+    Args:
+        frames: (H, W, 3) float32 in [0, 1], in order; the paths' frame numbers count them.
+
+    Raises:
+        ValueError: the clip ends before a path does.
+    """
+    windows = [
+        window
+        for number, job in enumerate(jobs)
+        if options.strength > 0
+        for window in _windows(number, job.path.frames, options)
+    ]
+    due: dict[int, list[_Window]] = defaultdict(list)
+    ready: dict[int, int] = {}  # frame -> the frame after which nothing more happens to it
+    for window in windows:
+        due[window.span[-1]].append(window)
+        for frame in window.span:
+            ready[frame] = max(ready.get(frame, 0), window.span[-1])
+    chains = [_NoiseChain(options, number, crop.size) for number in range(len(jobs))]
+    held: dict[int, Tensor] = {}
+    drawn: dict[int, dict[int, _Face]] = defaultdict(dict)
+    done = 0
+    for number, frame in enumerate(frames):
+        held[number] = frame
+        for window in due.pop(number, ()):
+            job = jobs[window.job]
+            for at, face in _drawn(job, window, held, chains[window.job], crop, options.strength):
+                faces = drawn[at]
+                faces[window.job] = face if window.job not in faces else faces[window.job].plus(face)
+        while done in held and ready.get(done, done) <= number:
+            faces = [(jobs[one].path, one, face) for one, face in sorted(drawn.pop(done, {}).items())]
+            yield _with_faces(held.pop(done), faces, done, crop)
+            done += 1
+    if held:
+        raise ValueError(f"the clip ended after {done + len(held)} frames, before its faces did: plan them anew")
+
+
+@dataclass(frozen=True)
+class _Window:
+    """Frames of one job that are drawn together, and the share that each has in the result."""
+
+    job: int
+    span: range
+    shares: np.ndarray
+
+
+@dataclass(frozen=True)
+class _Face:
+    """A face in one frame: before, (S, S, 3) float32; what comes back and the gains that suit it (3,), by shares."""
+
+    before: np.ndarray
+    after: np.ndarray
+    gains: np.ndarray
+
+    def plus(self, other: "_Face") -> "_Face":
+        return _Face(self.before, self.after + other.after, self.gains + other.gains)
+
+
+class _NoiseChain:
+    """One face's noise, frame by frame; windows that overlap share the noise of the frames that they share."""
+
+    def __init__(self, options: RefineOptions, number: int, size: int) -> None:
+        seed = int(np.random.SeedSequence((options.seed, number)).generate_state(1, np.uint64)[0])
+        self.generator = torch.Generator().manual_seed(seed)
+        self.gamma, self.shape = options.gamma, (4, size // VAE_FACTOR, size // VAE_FACTOR)
+        self.frames: dict[int, Tensor] = {}
+
+    def of(self, span: range) -> Tensor:
+        """(n, 4, h, w) of frames that do not begin before those of the last call."""
+        self.frames = {frame: noise for frame, noise in self.frames.items() if frame >= span[0]}
+        fresh = range(max(self.frames, default=span[0] - 1) + 1, span.stop)
+        previous = self.frames.get(fresh.start - 1)
+        more = correlated_noise((len(fresh), *self.shape), self.gamma, self.generator, previous=previous)
+        self.frames |= dict(zip(fresh, more, strict=True))
+        return torch.stack([self.frames[frame] for frame in span])
+
+
+def _windows(job: int, frames: range, options: RefineOptions) -> list[_Window]:
+    """Windows of one length, evenly spread over a track; one where it is no longer than that."""
+    count, length = 1, min(len(frames), options.window)
+    if length < len(frames):
+        count = -(-(len(frames) - options.overlap) // (length - options.overlap))
+    starts = np.linspace(frames.start, frames.stop - length, count).round().astype(int)
+    weights = np.zeros((count, len(frames)))
+    for row, start in zip(weights, starts - frames.start, strict=True):
+        inwards = np.arange(length) + 1
+        row[start : start + length] = np.minimum(inwards, inwards[::-1])
+    shares = np.minimum(weights, options.overlap + 1)
+    shares /= shares.sum(0)
+    return [
+        _Window(job, range(start, start + length), share[start - frames.start :][:length].astype(np.float32))
+        for start, share in zip(starts.tolist(), shares, strict=True)
+    ]
+
+
+def _drawn(
+    job: FaceJob, window: _Window, held: dict[int, Tensor], chain: _NoiseChain, crop: CropOptions, strength: float
+) -> Iterator[tuple[int, _Face]]:
+    """What a window makes of its frames."""
+    rows = [frame - job.path.first for frame in window.span]
+    before = np.stack(
+        [cut_out(held[frame].numpy(), job.path, row, crop.size) for frame, row in zip(window.span, rows, strict=True)]
+    )
+    before = np.clip(before, 0, 1)
+    masks = np.stack([mask_in_crop(job.path, row, crop.size, crop) for row in rows])
+    noise = chain.of(window.span)
+    after = job.refine(torch.from_numpy(before), torch.from_numpy(masks), noise, strength).float().cpu().numpy()
+    gains = colour_gains(before, after, masks)
+    for frame, old, new, gain, share in zip(window.span, before, after, gains, window.shares, strict=True):
+        yield frame, _Face(old, share * new, share * gain)
+
+
+def _with_faces(
+    frame: Tensor, faces: Sequence[tuple[CropPath, int, _Face]], number: int, crop: CropOptions
+) -> RefinedFrame:
+    if not faces:
+        return RefinedFrame(frame, torch.zeros(frame.shape[:2]), {})
+    image = frame.numpy().copy()
+    whole = np.zeros(image.shape[:2], np.float32)
+    crops = {}
+    for path, job, face in faces:
+        row = number - path.first
+        mask, (x, y) = mask_in_frame(path, row, image.shape[:2], crop)
+        height, width = mask.shape
+        patch = with_gains(put_back(face.after, path, row, (x, y), (height, width)), face.gains)
+        part = image[y : y + height, x : x + width]
+        part[...] = np.where(mask[..., None] > 0, part + mask[..., None] * (patch - part), part)
+        covered = whole[y : y + height, x : x + width]
+        np.maximum(covered, mask, out=covered)
+        crops[job] = torch.from_numpy(face.before), torch.from_numpy(face.after).clamp(0, 1)
+    return RefinedFrame(torch.from_numpy(image), torch.from_numpy(whole), crops)
