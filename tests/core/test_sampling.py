@@ -18,6 +18,7 @@ from vcd_core.sampling import (
     dpmpp_2m,
     euler,
     euler_ancestral,
+    inpainting,
     karras_sigmas,
     normal_sigmas,
     partial_sigmas,
@@ -173,3 +174,35 @@ def test_guidance_extrapolates_from_unconditional_to_conditional():
     calls.clear()
     assert classifier_free_guidance(conditional, unconditional, 1.0)(x, x) == 3
     assert not calls
+
+
+# --- a part of a clip -----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("sampler", [euler, dpmpp_2m])
+def test_inpainting_leaves_what_is_known_and_draws_the_rest_as_if_alone(sampler):
+    """Where the denoiser acts pixel by pixel, the parts do not disturb each other."""
+    generator = torch.Generator().manual_seed(0)
+    latents, noise = (torch.randn(3, 4, 8, 8, generator=generator, dtype=torch.float64) for _ in range(2))
+    mask = torch.zeros(3, 1, 8, 8, dtype=torch.float64)
+    mask[:, :, :, 3:] = 1
+    sigmas = torch.cat([geometric(12), torch.zeros(1, dtype=torch.float64)])
+    start = start_latents(noise, sigmas[0], latents)
+    result = sampler(inpainting(ideal, latents, noise, mask), start, sigmas)
+    assert_close(result[..., :3], latents[..., :3])
+    assert_close(result[..., 3:], sampler(ideal, start, sigmas)[..., 3:])
+
+
+def test_inpainting_shows_the_model_the_known_part_at_every_noise_level():
+    """A denoiser that looks at the neighbour sees the clip there, noised with its own noise."""
+    seen = []
+
+    def watching(x, sigma):
+        seen.append((x[..., 0].clone(), sigma))
+        return 0 * x
+
+    latents, noise = torch.ones(1, 1, 2, 2, dtype=torch.float64), torch.full((1, 1, 2, 2), 0.5, dtype=torch.float64)
+    mask = torch.tensor([0.0, 1.0], dtype=torch.float64).expand(1, 1, 2, 2)
+    euler(inpainting(watching, latents, noise, mask), start_latents(noise, 8.0, latents), geometric(5))
+    for x, sigma in seen:
+        assert_close(x, 1 + 0.5 * sigma.expand_as(x))

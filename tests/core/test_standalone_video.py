@@ -1,5 +1,6 @@
 """Video files, read back with the decoder."""
 
+from fractions import Fraction
 from types import SimpleNamespace
 
 import av
@@ -7,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 
-from vcd_core.video import write_video
+from vcd_core.video import convert_video, probe_video, read_video, write_video
 
 
 def gradient(frames, height, width):
@@ -86,3 +87,130 @@ def test_what_is_no_clip_is_refused(tmp_path, clip, fps, complaint):
     with pytest.raises(ValueError, match=complaint):
         write_video(tmp_path / "clip.mp4", clip, fps)
     assert not list(tmp_path.iterdir())
+
+
+# --- streaming ------------------------------------------------------------------------------------------
+
+
+def with_sound(path, frames, times, rate=25, codec="aac"):
+    """A video whose frames are shown at these milliseconds, with a tone beside it."""
+    with av.open(str(path), "w") as container:
+        stream = container.add_stream("libx264", rate=rate, options={"crf": "10"})
+        stream.codec_context.time_base = Fraction(1, 1000)
+        stream.height, stream.width, stream.pix_fmt = *frames.shape[1:3], "yuv420p"
+        sound = container.add_stream(codec, rate=16000, layout="mono")
+        for picture, time in zip(frames, times, strict=True):
+            frame = av.VideoFrame.from_ndarray((picture * 255).round().byte().numpy(), format="rgb24")
+            frame.pts, frame.time_base = time, Fraction(1, 1000)
+            container.mux(stream.encode(frame))
+        for start in range(0, 16000, 1024):
+            tone = np.sin(np.arange(start, start + 1024) * 0.1).astype(np.float32)[None] * 0.3
+            frame = av.AudioFrame.from_ndarray(tone, format="fltp", layout="mono")
+            frame.sample_rate, frame.pts, frame.time_base = 16000, start, Fraction(1, 16000)
+            container.mux(sound.encode(frame))
+        container.mux(stream.encode())
+        container.mux(sound.encode())
+    return path
+
+
+def times_of(path):
+    with av.open(str(path)) as container:
+        return [float(frame.pts * frame.time_base) for frame in container.decode(video=0)]
+
+
+def sound_of(path):
+    with av.open(str(path)) as container:
+        return [
+            (bytes(packet), float(packet.pts * packet.time_base)) for packet in container.demux(audio=0) if packet.size
+        ]
+
+
+EVEN = [40 * number for number in range(25)]
+UNEVEN = [0, 40, 80, 200, 240, 300, 500, 520, 600, 1000]
+
+
+@pytest.mark.parametrize("times", [EVEN, UNEVEN], ids=["even", "uneven"])
+@pytest.mark.parametrize("ending", [".mp4", ".mkv", ".mov"])
+def test_a_changed_video_keeps_its_sound_and_its_times(tmp_path, times, ending):
+    clip = gradient(len(times), 48, 64)
+    source = with_sound(tmp_path / "in.mp4", clip, times)
+    target = convert_video(source, tmp_path / f"out{ending}", lambda frames: (1 - frame for frame in frames))
+    back, _ = read(target)
+    assert (back - (1 - clip)).abs().mean() < 0.02
+    shift = times_of(target)[0]  # of all: a .mkv begins with the sound, which begins before the picture
+    assert times_of(target) == pytest.approx([shift + time / 1000 for time in times], abs=0.002)
+    theirs, ours = sound_of(source), sound_of(target)
+    assert [packet for packet, _ in ours] == [packet for packet, _ in theirs]
+    assert [time for _, time in ours] == pytest.approx([shift + time for _, time in theirs], abs=0.002)
+
+
+def test_frames_are_handed_through_one_by_one(tmp_path):
+    source = write_video(tmp_path / "in.mp4", gradient(30, 32, 32), 8)
+    ahead = []
+
+    def change(frames):
+        for number, frame in enumerate(frames):
+            ahead.append(number)
+            yield frame
+
+    convert_video(source, tmp_path / "out.mp4", change)
+    assert ahead == list(range(30))
+    assert len(list(read_video(tmp_path / "out.mp4"))) == 30
+    info = probe_video(tmp_path / "out.mp4")
+    assert (info.height, info.width, info.fps, info.frames) == (32, 32, 8, 30)
+
+
+def test_another_size_may_come_back(tmp_path):
+    source = write_video(tmp_path / "in.mp4", gradient(4, 32, 48), 8)
+    large = convert_video(source, tmp_path / "out.mp4", lambda frames: (frame.repeat(2, 2, 1) for frame in frames))
+    assert read(large)[0].shape == (4, 64, 96, 3)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda frames: list(frames)[:-1], "1 frames did not come back"),
+        (lambda frames: [*frames, torch.zeros(32, 32, 3)], "more frames came back"),
+    ],
+)
+def test_frames_that_get_lost_leave_no_file(tmp_path, change, message):
+    source = write_video(tmp_path / "in.mp4", gradient(4, 32, 32), 8)
+    with pytest.raises(ValueError, match=message):
+        convert_video(source, tmp_path / "out.mp4", change)
+    assert [path.name for path in tmp_path.iterdir()] == ["in.mp4"]
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [(None, "no file"), (b"", "no video that can be read"), (b"hello" * 100, "no video that can be read")],
+)
+def test_what_is_no_video_is_said(tmp_path, content, message):
+    path = tmp_path / "clip.mp4"
+    if content is not None:
+        path.write_bytes(content)
+    for use in (
+        probe_video,
+        lambda path: list(read_video(path)),
+        lambda path: convert_video(path, tmp_path / "o.mp4", iter),
+    ):
+        with pytest.raises(ValueError, match=message):
+            use(path)
+    assert not (tmp_path / "o.mp4").exists()
+
+
+def test_sound_alone_is_no_video(tmp_path):
+    with av.open(str(tmp_path / "tone.mp4"), "w") as container:
+        sound = container.add_stream("aac", rate=16000, layout="mono")
+        frame = av.AudioFrame.from_ndarray(np.zeros((1, 1024), np.float32), format="fltp", layout="mono")
+        frame.sample_rate = 16000
+        container.mux(sound.encode(frame))
+        container.mux(sound.encode())
+    with pytest.raises(ValueError, match="only sound"):
+        probe_video(tmp_path / "tone.mp4")
+
+
+def test_a_video_that_breaks_off_gives_what_it_has_or_says_so(tmp_path):
+    whole = write_video(tmp_path / "whole.mp4", torch.rand(40, 64, 64, 3), 8).read_bytes()
+    (tmp_path / "cut.mp4").write_bytes(whole[: len(whole) // 2])
+    with pytest.raises(ValueError, match=r"cut\.mp4 (is no video|breaks off|has no frame)"):
+        list(read_video(tmp_path / "cut.mp4"))

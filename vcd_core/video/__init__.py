@@ -1,5 +1,5 @@
-"""Clips as files."""
+"""Video files in and out."""
 
-from .files import write_video
+from .files import VideoInfo, convert_video, probe_video, read_video, write_video
 
-__all__ = ["write_video"]
+__all__ = ["VideoInfo", "convert_video", "probe_video", "read_video", "write_video"]

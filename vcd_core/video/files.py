@@ -1,13 +1,37 @@
-"""Video files: all of one, or none."""
+"""Video files: frame by frame, so that none has to fit into memory; written whole or not at all."""
 
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
 
+import numpy as np
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
 from ..files import unfinished_file
+
+CONTAINERS = {".mp4", ".mov", ".mkv"}
+DEFAULT_RATE = Fraction(25)
+FINEST_TIME = Fraction(1, 90000)  # seconds, where frames do not come evenly
+
+
+@dataclass(frozen=True)
+class VideoInfo:
+    """What a video file says of itself.
+
+    Attributes:
+        height, width: as it is shown, so after turning.
+        fps: frames a second, the mean where they do not come evenly.
+        frames: how many there should be; 0 where the file does not say.
+    """
+
+    height: int
+    width: int
+    fps: Fraction
+    frames: int
 
 
 def write_video(path: str | Path, frames: Tensor, fps: float) -> Path:
@@ -22,24 +46,182 @@ def write_video(path: str | Path, frames: Tensor, fps: float) -> Path:
     Raises:
         ValueError: no frames, another shape, numbers that are not finite, or an fps that is not positive.
     """
-    import av
-
-    path = Path(path)
     if frames.ndim != 4 or frames.shape[-1] != 3 or not frames.numel():
         raise ValueError(f"a clip must be (F, H, W, 3) with at least one frame, got {tuple(frames.shape)}")
     if not torch.isfinite(frames).all():
         raise ValueError("the clip has pixels that are not numbers: use a wider precision for the model")
     if not 0 < fps < float("inf"):
         raise ValueError(f"the frames a second must be more than 0, got {fps}")
-
-    height, width = frames.shape[1:3]
-    pixels = F.pad(frames.movedim(-1, 1), (0, width % 2, 0, height % 2), mode="replicate").movedim(1, -1)
-    with unfinished_file(path) as unfinished, av.open(str(unfinished), "w", format="mp4") as container:
-        stream = container.add_stream("libx264", rate=Fraction(fps).limit_denominator(1001), options={"crf": "16"})
-        stream.height, stream.width = pixels.shape[1:3]
-        stream.pix_fmt = "yuv420p"
-        for frame in pixels:
-            picture = (frame.clamp(0, 1) * 255).round().byte().cpu().numpy()
-            container.mux(stream.encode(av.VideoFrame.from_ndarray(picture, format="rgb24")))
-        container.mux(stream.encode())
+    path = Path(path)
+    rate = Fraction(fps).limit_denominator(1001)
+    with unfinished_file(path) as unfinished:
+        _encode(unfinished, ".mp4", ((frame, number / rate) for number, frame in enumerate(frames)), rate, None)
     return path
+
+
+def probe_video(path: str | Path) -> VideoInfo:
+    """What is in a video file, without decoding more than its first frame.
+
+    Raises:
+        ValueError: no such file, or no video in it.
+    """
+    with _opened(path) as (container, stream):
+        first = next(_decoded(path, container, stream), None)
+        if first is None:
+            raise ValueError(f"{path} has no frame that can be read: it is damaged")
+        picture, _ = first
+        return VideoInfo(*picture.shape[:2], _rate(stream), stream.frames)
+
+
+def read_video(path: str | Path) -> Iterator[Tensor]:
+    """The frames of a video file one by one, (H, W, 3) float32 in [0, 1], turned as the file says.
+
+    Raises:
+        ValueError: no such file, no video in it, or it breaks off before its first frame.
+    """
+    with _opened(path) as (container, stream):
+        for picture, _ in _decoded(path, container, stream):
+            yield picture
+
+
+def convert_video(
+    source: str | Path, target: str | Path, change: Callable[[Iterator[Tensor]], Iterable[Tensor]]
+) -> Path:
+    """Writes a video whose pictures are changed and whose sound and timing are the source's.
+
+    Frames are handed through one by one. The sound is copied packet by packet, not encoded again; one that the
+    target's container cannot hold is left out. Frames keep their times, even ones that do not come evenly.
+
+    Args:
+        source: any video file that PyAV reads.
+        target: .mp4, .mov or .mkv; replaced when everything is done, and not before.
+        change: takes the frames, (H, W, 3) float32 in [0, 1], and gives as many, of any one size.
+
+    Raises:
+        ValueError: from reading; another ending; or `change` gives fewer or more frames than came.
+    """
+    source, target = Path(source), Path(target)
+    if target.suffix.lower() not in CONTAINERS:
+        raise ValueError(f"{target} must end in one of {', '.join(sorted(CONTAINERS))}")
+    waiting: deque[Fraction] = deque()  # when the frames are shown that went in and have not come out
+    with unfinished_file(target) as unfinished, _opened(source) as (container, stream):
+
+        def pictures() -> Iterator[Tensor]:
+            for picture, time in _decoded(source, container, stream):
+                waiting.append(time)
+                yield picture
+
+        def timed() -> Iterator[tuple[Tensor, Fraction]]:
+            for frame in change(pictures()):
+                if not waiting:
+                    raise ValueError("more frames came back than went in")
+                yield frame, waiting.popleft()
+            if waiting:
+                raise ValueError(f"{len(waiting)} frames did not come back")
+
+        _encode(unfinished, target.suffix.lower(), timed(), _rate(stream), source)
+    return target
+
+
+def _encode(
+    path: Path, suffix: str, frames: Iterable[tuple[Tensor, Fraction]], rate: Fraction, source: Path | None
+) -> None:
+    """Encodes frames and the seconds at which they are shown; copies the sound of the file that they came from."""
+    import av
+
+    kind = {".mkv": "matroska"}.get(suffix, suffix[1:])
+    with ExitStack() as files:
+        container = files.enter_context(av.open(str(path), "w", format=kind))
+        unit = 1 / rate if source is None or _is_even(source, rate) else FINEST_TIME
+        stream = container.add_stream("libx264", rate=rate, options={"crf": "16"})
+        stream.pix_fmt = "yuv420p"
+        stream.codec_context.time_base = unit
+        sound = iter(()) if source is None else _sound(container, files.enter_context(av.open(str(source))))
+        packet = next(sound, None)
+        for number, (frame, time) in enumerate(frames):
+            pixels = _even_sides(frame)
+            if number == 0:
+                stream.height, stream.width = pixels.shape[:2]
+            shown = av.VideoFrame.from_ndarray(pixels, format="rgb24")
+            shown.time_base, shown.pts = unit, round(time / unit)
+            container.mux(stream.encode(shown))
+            while packet is not None and packet.dts * packet.time_base <= time:
+                container.mux(packet)
+                packet = next(sound, None)
+        container.mux(stream.encode())
+        while packet is not None:
+            container.mux(packet)
+            packet = next(sound, None)
+
+
+def _sound(container, source) -> Iterator:
+    """The packets of a file's sound, for the streams that this adds to the container; what it cannot hold is left."""
+    streams = {}
+    for stream in source.streams.audio:
+        if stream.codec_context is not None and stream.codec_context.name in container.supported_codecs:
+            streams[stream] = container.add_stream_from_template(stream)
+
+    def packets() -> Iterator:
+        for packet in source.demux(list(streams)) if streams else ():
+            if packet.dts is not None:
+                packet.stream = streams[packet.stream]
+                yield packet
+
+    return packets()
+
+
+def _even_sides(frame: Tensor) -> np.ndarray:
+    """(H, W, 3) uint8 of even height and width, the last row and column twice where need be."""
+    height, width = frame.shape[:2]
+    pixels = (frame.clamp(0, 1) * 255).round().byte().cpu().numpy()
+    return np.pad(pixels, ((0, height % 2), (0, width % 2), (0, 0)), "edge")
+
+
+@contextmanager
+def _opened(path: str | Path) -> Iterator[tuple]:
+    """A container and its first video stream."""
+    import av
+
+    if not Path(path).is_file():
+        raise ValueError(f"there is no file {path}: check the name")
+    try:
+        container = av.open(str(path))
+    except av.FFmpegError as error:
+        raise ValueError(f"{path} is no video that can be read ({error.strerror}): check that it plays") from error
+    with container:
+        if not container.streams.video:
+            raise ValueError(f"{path} has no picture in it, only sound: give a video")
+        stream = container.streams.video[0]
+        stream.thread_type = "AUTO"
+        yield container, stream
+
+
+def _decoded(path: str | Path, container, stream) -> Iterator[tuple[Tensor, Fraction]]:
+    """Frames and the seconds at which they are shown."""
+    import av
+
+    number, time = 0, Fraction(0)
+    frames = container.decode(stream)
+    while True:
+        try:
+            frame = next(frames, None)
+        except av.FFmpegError as error:
+            raise ValueError(f"{path} breaks off after {number} frames ({error.strerror}): it is damaged") from error
+        if frame is None:
+            return
+        pixels = np.rot90(frame.to_ndarray(format="rgb24"), round(frame.rotation / 90))
+        time = time + 1 / _rate(stream) if frame.pts is None else frame.pts * frame.time_base
+        yield torch.from_numpy(pixels.astype(np.float32) / 255), time
+        number += 1
+
+
+def _rate(stream) -> Fraction:
+    return stream.average_rate or stream.guessed_rate or DEFAULT_RATE
+
+
+def _is_even(path: Path, rate: Fraction) -> bool:
+    """Whether a file's frames come evenly, by the times of its packets alone."""
+    with _opened(path) as (container, stream):
+        times = sorted(packet.pts * packet.time_base for packet in container.demux(stream) if packet.pts is not None)
+    start = times[0] if times else 0
+    return all(abs((time - start) * rate - number) < 0.5 for number, time in enumerate(times))
