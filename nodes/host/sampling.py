@@ -33,10 +33,48 @@ def sample_with_correlated_noise(
     scale = {key: latent_image[key] for key in EMPTY_LATENT_SCALE if key in latent_image}
     samples = comfy.sample.fix_empty_latent_channels(model, latent_image["samples"], **scale)
     noise = CorrelatedNoiseSource(seed, gamma).generate_noise({**latent_image, "samples": samples})
+    denoised = sample(
+        model,
+        noise,
+        samples,
+        seed=seed,
+        steps=steps,
+        cfg=cfg,
+        sampler_name=sampler_name,
+        scheduler=scheduler,
+        positive=positive,
+        negative=negative,
+        denoise=denoise,
+        gamma=gamma,
+        noise_mask=latent_image.get("noise_mask"),
+        callback=latent_preview.prepare_callback(model, steps),
+    )
+    kept = {key: value for key, value in latent_image.items() if key not in EMPTY_LATENT_SCALE}
+    return {**kept, "samples": denoised}
+
+
+def sample(
+    model,
+    noise: torch.Tensor,
+    latents: torch.Tensor,
+    *,
+    seed: int,
+    steps: int,
+    cfg: float,
+    sampler_name: str,
+    scheduler: str,
+    positive,
+    negative,
+    denoise: float,
+    gamma: float,
+    noise_mask: torch.Tensor | None,
+    callback: Callable,
+) -> torch.Tensor:
+    """Latents denoised from this very noise; what a sampler adds at its steps is correlated too."""
     sigmas = comfy.samplers.KSampler(
         model, steps, model.load_device, sampler_name, scheduler, denoise, model.model_options
     ).sigmas
-    denoised = comfy.sample.sample_custom(
+    return comfy.sample.sample_custom(
         model,
         noise,
         cfg,
@@ -44,14 +82,12 @@ def sample_with_correlated_noise(
         sigmas,
         positive,
         negative,
-        samples,
-        noise_mask=latent_image.get("noise_mask"),
-        callback=latent_preview.prepare_callback(model, steps),
+        latents,
+        noise_mask=noise_mask,
+        callback=callback,
         disable_pbar=not comfy.utils.PROGRESS_BAR_ENABLED,
         seed=seed,
     )
-    kept = {key: value for key, value in latent_image.items() if key not in EMPTY_LATENT_SCALE}
-    return {**kept, "samples": denoised}
 
 
 def correlated_sampler(name: str, gamma: float):

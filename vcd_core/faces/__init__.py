@@ -3,6 +3,7 @@
 tracks      which faces of single frames are the same one; cuts end them
 choice      which of them are meant
 crops       the square that follows a face, how it is cut out and put back
+planning    from a clip to the faces that are meant
 refinement  faces drawn anew while a clip streams through, by any `refine`
 colour      made to suit what is around them
 """
@@ -10,7 +11,8 @@ colour      made to suit what is around them
 from .choice import ALL, ORDERS, choose_tracks, name_of, reference_embedding
 from .crops import CropOptions, CropPath, cut_out, mask_in_crop, mask_in_frame, plan_crop, put_back
 from .cuts import CutFinder
-from .refinement import FaceJob, Refine, RefinedFrame, RefineOptions, refine_faces
+from .planning import FaceChoice, FacePlan, FoundFaces, find_faces, plan_faces
+from .refinement import FaceJob, Refine, RefinedFrame, RefineOptions, refine_faces, window_count
 from .smoothing import smoothed
 from .tracks import Track, TrackOptions, track_faces
 
@@ -20,7 +22,10 @@ __all__ = [
     "CropOptions",
     "CropPath",
     "CutFinder",
+    "FaceChoice",
     "FaceJob",
+    "FacePlan",
+    "FoundFaces",
     "Refine",
     "RefineOptions",
     "RefinedFrame",
@@ -28,13 +33,16 @@ __all__ = [
     "TrackOptions",
     "choose_tracks",
     "cut_out",
+    "find_faces",
     "mask_in_crop",
     "mask_in_frame",
     "name_of",
     "plan_crop",
+    "plan_faces",
     "put_back",
     "reference_embedding",
     "refine_faces",
     "smoothed",
     "track_faces",
+    "window_count",
 ]

@@ -14,9 +14,8 @@ from .crops import CropOptions, CropPath, cut_out, mask_in_crop, mask_in_frame, 
 
 Refine = Callable[[Tensor, Tensor, Tensor, float], Tensor]
 """`refine(clip, mask, noise, strength) -> clip`: clips (n, S, S, 3) in [0, 1]; mask (n, S, S) in [0, 1], 1 where to
-draw anew; noise (n, 4, S/8, S/8); strength in (0, 1]. Bound to a model and a prompt."""
-
-VAE_FACTOR = 8
+draw anew; noise of the latents' shape, (n, 4, S/8, S/8) for Stable Diffusion; strength in (0, 1]. Bound to a model and
+a prompt."""
 
 
 @dataclass(frozen=True)
@@ -29,6 +28,7 @@ class RefineOptions:
         seed: of the noise; each face has a chain of its own.
         window: frames drawn together. Longer tracks are drawn in windows that overlap.
         overlap: frames that two windows share at least, in which one fades into the next.
+        latent_channels, latent_factor: of the model's latents, and by how much they are smaller than the picture.
     """
 
     strength: float = 0.5
@@ -36,6 +36,8 @@ class RefineOptions:
     seed: int = 0
     window: int = 16
     overlap: int = 4
+    latent_channels: int = 4
+    latent_factor: int = 8
 
     def __post_init__(self) -> None:
         if not 0 <= self.strength <= 1:
@@ -114,6 +116,13 @@ def refine_faces(
         raise ValueError(f"the clip ended after {done + len(held)} frames, before its faces did: plan them anew")
 
 
+def window_count(paths: Sequence[CropPath], options: RefineOptions) -> int:
+    """How often `refine_faces` will call a `refine`."""
+    if options.strength == 0:
+        return 0
+    return sum(len(_windows(number, path.frames, options)) for number, path in enumerate(paths))
+
+
 @dataclass(frozen=True)
 class _Window:
     """Frames of one job that are drawn together, and the share that each has in the result."""
@@ -141,7 +150,8 @@ class _NoiseChain:
     def __init__(self, options: RefineOptions, number: int, size: int) -> None:
         seed = int(np.random.SeedSequence((options.seed, number)).generate_state(1, np.uint64)[0])
         self.generator = torch.Generator().manual_seed(seed)
-        self.gamma, self.shape = options.gamma, (4, size // VAE_FACTOR, size // VAE_FACTOR)
+        side = size // options.latent_factor
+        self.gamma, self.shape = options.gamma, (options.latent_channels, side, side)
         self.frames: dict[int, Tensor] = {}
 
     def of(self, span: range) -> Tensor:

@@ -1,6 +1,6 @@
 """What people do: train a token, make a clip. Both show how far they are."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -31,6 +31,7 @@ from ..sampling import (
     normal_sigmas,
     start_latents,
 )
+from ..sampling.guidance import Denoise
 from .model import Prompt, StableDiffusion
 from .motion import inserted_motion
 
@@ -145,19 +146,31 @@ def make_clip(
     side = options.size // VAE_FACTOR
     noise = correlated_noise((options.frames, 4, side, side), options.gamma, generator).to(model.device)
 
-    def white(_sigma: Tensor, _sigma_next: Tensor) -> Tensor:
-        return torch.randn(noise.shape, generator=generator).to(noise)
-
-    extra = {}
-    if options.sampler == "euler_ancestral":
-        extra["noise_sampler"] = correlate_sampler_noise(white, options.gamma)
     sigmas = SCHEDULERS[options.scheduler](model.schedule, options.steps).to(model.device)
     with (
         inserted_motion(model.unet, motion) if motion is not None else nullcontext(),
         tqdm(total=options.steps, desc="sampling", unit="step") as progress,
     ):
-        latents = SAMPLERS[options.sampler](
-            denoise, start_latents(noise, sigmas[0]), sigmas, callback=lambda _step, _x0: progress.update(), **extra
+        latents = sampled(
+            denoise, start_latents(noise, sigmas[0]), sigmas, options.sampler, options.gamma, generator, progress.update
         )
     frames = [model.decode(latent[None]) for latent in tqdm(latents, "decoding", unit="frame")]
     return (torch.cat(frames).movedim(1, -1) * 0.5 + 0.5).cpu()
+
+
+def sampled(
+    denoise: Denoise,
+    start: Tensor,
+    sigmas: Tensor,
+    sampler: str,
+    gamma: float,
+    generator: torch.Generator,
+    progress: Callable[[], object],
+) -> Tensor:
+    """What a sampler of `SAMPLERS` makes of a start; the noise of its steps, if any, is correlated over frames."""
+
+    def white(_sigma: Tensor, _sigma_next: Tensor) -> Tensor:
+        return torch.randn(start.shape, generator=generator).to(start)
+
+    extra = {"noise_sampler": correlate_sampler_noise(white, gamma)} if sampler == "euler_ancestral" else {}
+    return SAMPLERS[sampler](denoise, start, sigmas, callback=lambda _step, _x0: progress(), **extra)

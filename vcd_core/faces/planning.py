@@ -1,0 +1,123 @@
+"""From a clip to the faces in it that are to be drawn anew, and a report for whoever asked."""
+
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from ..vision import Face, FaceDetector
+from .choice import ALL, ORDERS, choose_tracks, name_of
+from .crops import CropOptions, CropPath, plan_crop
+from .cuts import CutFinder
+from .tracks import Track, TrackOptions, track_faces
+
+BATCH = 8  # frames that a detector sees at once
+USUAL_TRACKING = TrackOptions()
+
+
+@dataclass(frozen=True)
+class FoundFaces:
+    """What a detector found in a clip.
+
+    Attributes:
+        faces: of every frame.
+        cuts: the frames that begin a new shot.
+        size: of the picture, (H, W).
+    """
+
+    faces: list[Sequence[Face]]
+    cuts: list[int]
+    size: tuple[int, int]
+
+
+@dataclass(frozen=True)
+class FaceChoice:
+    """Which faces are meant; see `choose_tracks`.
+
+    Attributes:
+        order, index: the index-th of each shot in an order, or all.
+        reference: (D,) the embedding of the person meant.
+        least_likeness: cosine from which two embeddings are the same person's.
+    """
+
+    order: str = ORDERS[0]
+    index: int = ALL
+    reference: np.ndarray | None = None
+    least_likeness: float = 0.2
+
+
+@dataclass(frozen=True)
+class FacePlan:
+    """The faces that are meant and where their crops are, and what was done and left undone, in lines."""
+
+    tracks: list[Track]
+    paths: list[CropPath]
+    report: list[str]
+
+
+def find_faces(
+    frames: Iterable[Tensor], detector: FaceDetector, progress: Callable[[int], None] = lambda frames: None
+) -> FoundFaces:
+    """Looks at a clip once, a few frames at a time.
+
+    Args:
+        frames: (H, W, 3) float32 in [0, 1], all of one size.
+        progress: called with the number of frames that are done.
+
+    Raises:
+        ValueError: no frames, or frames of several sizes.
+    """
+    faces: list[Sequence[Face]] = []
+    cuts, waiting = CutFinder(), []
+    size: tuple[int, int] | None = None
+
+    def look() -> None:
+        faces.extend(detector.detect(torch.stack(waiting).movedim(-1, 1)))
+        waiting.clear()
+        progress(len(faces))
+
+    for frame in frames:
+        shape = tuple(frame.shape[:2])
+        if size not in (None, shape):
+            raise ValueError(f"a frame is {shape[1]}x{shape[0]} and the ones before {size[1]}x{size[0]}: give one clip")
+        size = shape
+        cuts.add(frame)
+        waiting.append(frame)
+        if len(waiting) == BATCH:
+            look()
+    if waiting:
+        look()
+    if size is None:
+        raise ValueError("the clip has no frames: connect one that has")
+    return FoundFaces(faces, cuts.cuts(), size)
+
+
+def plan_faces(
+    found: FoundFaces,
+    crop: CropOptions,
+    choice: FaceChoice = FaceChoice(),
+    tracking: TrackOptions = USUAL_TRACKING,
+) -> FacePlan:
+    """Follows the faces, chooses those that are meant, and plans their crops; no face is no error."""
+    tracks, errors = track_faces(found.faces, found.cuts, tracking)
+    meant, others = choose_tracks(
+        tracks,
+        found.size,
+        order=choice.order,
+        index=choice.index,
+        reference=choice.reference,
+        least_likeness=choice.least_likeness,
+    )
+    seen = sum(bool(faces) for faces in found.faces)
+    shots = f", {len(found.cuts) + 1} shots" if found.cuts else ""
+    lines = [f"{len(found.faces)} frames{shots}; faces in {seen} of them; {len(meant)} to be drawn anew"]
+    if not meant:
+        lines.append("no face to draw anew: the clip stays as it is")
+    lines += [
+        f"{name_of(track)} about {track.size:.0f} pixels, found in {track.seen.sum()} of {len(track.seen)} frames"
+        for track in meant
+    ]
+    lines += [f"left alone: {line}" for line in (*others, *errors)]
+    return FacePlan(meant, [plan_crop(track, found.size, crop) for track in meant], lines)

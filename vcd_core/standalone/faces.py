@@ -1,0 +1,86 @@
+"""Face VCD with diffusers: faces drawn anew by a model, a prompt and a motion module."""
+
+from collections.abc import Callable
+from contextlib import nullcontext
+from dataclasses import dataclass, replace
+from functools import partial
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from ..faces import Refine
+from ..motion import MotionModule
+from ..sampling import DiscreteSchedule, classifier_free_guidance, inpainting, partial_sigmas, start_latents
+from .model import Prompt, StableDiffusion
+from .motion import inserted_motion
+from .pipeline import SCHEDULERS, sampled
+
+
+@dataclass(frozen=True)
+class FaceSampling:
+    """How a face is sampled; the defaults are those of the workflow that the paper's authors released.
+
+    Attributes:
+        steps: of the sampler; all are taken, whatever the strength.
+        cfg: scale of the classifier-free guidance.
+        sampler: a name in `vcd_core.sampling.SAMPLERS`.
+        scheduler: a name in `SCHEDULERS`.
+        gamma: correlation of neighbouring frames in the noise that a sampler adds at its steps.
+        seed: of that noise.
+    """
+
+    steps: int = 20
+    cfg: float = 8.0
+    sampler: str = "euler"
+    scheduler: str = "normal"
+    gamma: float = 0.1
+    seed: int = 0
+
+
+@torch.no_grad()
+def face_refiner(
+    model: StableDiffusion,
+    prompt: Prompt,
+    negative: Prompt,
+    sampling: FaceSampling,
+    motion: MotionModule | None = None,
+    progress: Callable[[], object] = lambda: None,
+) -> Refine:
+    """The `refine` of `vcd_core.faces.refine_faces` for one person: her prompt, drawn by this model.
+
+    Args:
+        motion: lets the frames of a window see each other, on AnimateDiff's noise levels; a window is at most as long
+            as it knows.
+        progress: called after every step.
+
+    Raises:
+        ValueError: a prompt too long, or a motion module for another UNet.
+    """
+    if motion is not None:
+        model = replace(model, schedule=DiscreteSchedule.from_betas("linear"))
+    denoise = classifier_free_guidance(
+        model.denoiser(model.encode_pieces(prompt)), model.denoiser(model.encode_pieces(negative)), sampling.cfg
+    )
+
+    @torch.no_grad()
+    def refine(clip: Tensor, mask: Tensor, noise: Tensor, strength: float) -> Tensor:
+        latents = model.encode(clip.movedim(-1, 1) * 2 - 1)
+        noise = noise.to(latents)
+        where = F.interpolate(mask[:, None].to(latents), latents.shape[-2:], mode="area")
+        sigmas = partial_sigmas(partial(SCHEDULERS[sampling.scheduler], model.schedule), sampling.steps, strength)
+        sigmas = sigmas.to(latents.device)
+        generator = torch.Generator().manual_seed(sampling.seed)
+        with inserted_motion(model.unet, motion) if motion is not None else nullcontext():
+            drawn = sampled(
+                inpainting(denoise, latents, noise, where),
+                start_latents(noise, sigmas[0], latents),
+                sigmas,
+                sampling.sampler,
+                sampling.gamma,
+                generator,
+                progress,
+            )
+        return (model.decode(drawn).movedim(1, -1) * 0.5 + 0.5).cpu()
+
+    return refine
