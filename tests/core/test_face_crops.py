@@ -5,7 +5,7 @@ import pytest
 from scipy import ndimage
 
 from vcd_core.faces import CropOptions, CropPath, Track, cut_out, mask_in_crop, mask_in_frame, plan_crop, put_back
-from vcd_core.faces.colour import colour_gains, to_linear, to_srgb, with_gains
+from vcd_core.faces.colour import colour_gains, to_linear, with_gains
 
 PICTURE = (240, 320)  # H, W
 
@@ -208,7 +208,20 @@ def test_what_is_the_face_s_own_is_left_to_it():
     np.testing.assert_allclose(colour_gains(old, new, np.stack([mask] * 3)), 1, atol=1e-3)
 
 
-def test_srgb_is_encoded_and_decoded_by_its_standard():
+def to_srgb(light):
+    """IEC 61966-2-1."""
+    return np.where(light <= 0.0031308, light * 12.92, 1.055 * np.maximum(light, 1e-9) ** (1 / 2.4) - 0.055)
+
+
+def test_srgb_is_decoded_by_its_standard():
     np.testing.assert_allclose(to_linear(np.array([0, 0.04045, 0.5, 1])), [0, 0.0031308, 0.21404114, 1], atol=1e-6)
     values = np.linspace(0, 1, 100)
     np.testing.assert_allclose(to_srgb(to_linear(values)), values, atol=1e-6)
+
+
+@pytest.mark.parametrize("gain", [0.8, 1.0, 1.25])
+def test_gains_multiply_the_light(gain):
+    """Against decoding, multiplying and encoding."""
+    values = np.linspace(0, 1, 1001, dtype=np.float32)[:, None, None].repeat(3, -1)
+    expected = to_srgb(np.clip(to_linear(values) * gain, 0, 1))
+    np.testing.assert_allclose(with_gains(values, np.full(3, gain)), expected, atol=1e-3)

@@ -11,7 +11,7 @@ colour      made to suit what is around them
 from .choice import ALL, ORDERS, choose_tracks, name_of, reference_embedding
 from .crops import CropOptions, CropPath, cut_out, mask_in_crop, mask_in_frame, plan_crop, put_back
 from .cuts import CutFinder
-from .planning import FaceChoice, FacePlan, FoundFaces, find_faces, plan_faces
+from .planning import FaceChoice, FacePlan, FoundFaces, InOrder, find_faces, plan_faces
 from .refinement import FaceJob, Refine, RefinedFrame, RefineOptions, refine_faces, window_count
 from .smoothing import smoothed
 from .tracks import Track, TrackOptions, track_faces
@@ -26,6 +26,7 @@ __all__ = [
     "FaceJob",
     "FacePlan",
     "FoundFaces",
+    "InOrder",
     "Refine",
     "RefineOptions",
     "RefinedFrame",

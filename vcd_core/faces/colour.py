@@ -29,15 +29,17 @@ def colour_gains(before: np.ndarray, after: np.ndarray, masks: np.ndarray) -> np
 
 
 def with_gains(picture: np.ndarray, gains: np.ndarray) -> np.ndarray:
-    """A picture (h, w, 3) in sRGB with its light multiplied, float32 in [0, 1]."""
-    return to_srgb(np.clip(to_linear(np.clip(picture, 0, 1)) * gains.astype(np.float32), 0, 1))
+    """A picture (h, w, 3) in sRGB with its light multiplied, float32 in [0, 1].
+
+    sRGB is a power of light, ((v + 0.055) / 1.055)^2.4, but for the darkest values, which are proportional to it. So a
+    gain g of the light is v -> (v + 0.055) g^(1/2.4) - 0.055, and g v for those: no power is taken of any pixel.
+    """
+    light = gains.astype(np.float32)
+    encoded = light ** np.float32(1 / 2.4)
+    changed = picture * encoded + np.float32(0.055) * (encoded - 1)
+    return np.clip(np.where(picture > 0.04045, changed, picture * light), 0, 1)
 
 
 def to_linear(values: np.ndarray) -> np.ndarray:
     """sRGB's decoding (IEC 61966-2-1)."""
     return np.where(values <= 0.04045, values / 12.92, ((values + 0.055) / 1.055) ** 2.4)
-
-
-def to_srgb(values: np.ndarray) -> np.ndarray:
-    """sRGB's encoding."""
-    return np.where(values <= 0.0031308, values * 12.92, 1.055 * np.maximum(values, 1e-9) ** (1 / 2.4) - 0.055)

@@ -4,6 +4,7 @@ Coordinates are continuous: pixel i covers [i, i + 1). A crop is `size` x `size`
 picture it shows follows the face smoothly.
 """
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
@@ -112,7 +113,7 @@ def cut_out(frame: np.ndarray, path: CropPath, number: int, size: int) -> np.nda
 def mask_in_crop(path: CropPath, number: int, size: int, options: CropOptions) -> np.ndarray:
     """(size, size) float32 in [0, 1]: what is to be drawn anew, in the square."""
     scale = path.sides[number] / size
-    steps = (np.arange(size) + 0.5) * scale - path.sides[number] / 2
+    steps = ((np.arange(size) + 0.5) * scale - path.sides[number] / 2).astype(np.float32)
     return _mask(steps[None, :], steps[:, None], path, number, options)
 
 
@@ -123,14 +124,17 @@ def mask_in_frame(
 
     Outside the rectangle, and where the square's border lies inside the picture, the mask is 0.
     """
-    side, roll = path.sides[number], path.rolls[number]
-    reach = side / 2 * (abs(np.cos(roll)) + abs(np.sin(roll)))
-    corners = [path.centres[number] - reach, path.centres[number] + reach]
-    x0, y0 = np.maximum(np.floor(corners[0]), 0).astype(int)
-    x1, y1 = np.minimum(np.ceil(corners[1]), picture[::-1]).astype(int)
-    x = np.arange(x0, x1)[None, :] + 0.5 - path.centres[number][0]
-    y = np.arange(y0, y1)[:, None] + 0.5 - path.centres[number][1]
-    along, down = x * np.cos(roll) + y * np.sin(roll), y * np.cos(roll) - x * np.sin(roll)
+    roll = path.rolls[number]
+    spread = abs(np.cos(roll)) + abs(np.sin(roll))
+    squares = (path.centres[number], path.sides[number]), (path.faces[number, :2], _drawn_anew(path, number, options))
+    low = np.max([middle - spread * np.max(side) / 2 for middle, side in squares], axis=0)
+    high = np.min([middle + spread * np.max(side) / 2 for middle, side in squares], axis=0)
+    x0, y0 = np.clip(np.floor(low), 0, picture[::-1]).astype(int)
+    x1, y1 = np.clip(np.ceil(high), (x0, y0), picture[::-1]).astype(int)
+    x = (np.arange(x0, x1)[None, :] + 0.5 - path.centres[number][0]).astype(np.float32)
+    y = (np.arange(y0, y1)[:, None] + 0.5 - path.centres[number][1]).astype(np.float32)
+    cosine, sine = math.cos(roll), math.sin(roll)
+    along, down = x * cosine + y * sine, y * cosine - x * sine
     return _mask(along, down, path, number, options), (int(x0), int(y0))
 
 
@@ -165,14 +169,19 @@ def put_back(
 
 def _mask(along: np.ndarray, down: np.ndarray, path: CropPath, number: int, options: CropOptions) -> np.ndarray:
     """At places about the square's middle, in pixels of the picture along its axes."""
-    roll, side = path.rolls[number], path.sides[number]
-    off_x, off_y = path.faces[number, :2] - path.centres[number]
-    off_x, off_y = off_x * np.cos(roll) + off_y * np.sin(roll), off_y * np.cos(roll) - off_x * np.sin(roll)
-    half_width, half_height = path.faces[number, 2:] * options.mask_margin / 2
-    radius = (np.abs((along - off_x) / half_width) ** 4 + np.abs((down - off_y) / half_height) ** 4) ** 0.25
-    face = _fade((1 - radius) / max(options.feather, 1e-6))
+    cosine, sine, side = math.cos(path.rolls[number]), math.sin(path.rolls[number]), float(path.sides[number])
+    off_x, off_y = (path.faces[number, :2] - path.centres[number]).tolist()
+    off_x, off_y = off_x * cosine + off_y * sine, off_y * cosine - off_x * sine
+    half_width, half_height = (_drawn_anew(path, number, options) / 2).tolist()
+    squares = np.square(np.square((along - off_x) / half_width)) + np.square(np.square((down - off_y) / half_height))
+    face = _fade((1 - np.sqrt(np.sqrt(squares))) / max(options.feather, 1e-6))
     edge = _fade((side / 2 - np.maximum(np.abs(along), np.abs(down))) / (0.05 * side))
     return (face * edge).astype(np.float32)
+
+
+def _drawn_anew(path: CropPath, number: int, options: CropOptions) -> np.ndarray:
+    """Width and height of what the mask covers, pixels."""
+    return path.faces[number, 2:] * options.mask_margin
 
 
 def _fade(values: np.ndarray) -> np.ndarray:

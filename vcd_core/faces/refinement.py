@@ -2,7 +2,9 @@
 
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 import torch
@@ -187,10 +189,10 @@ def _drawn(
 ) -> Iterator[tuple[int, _Face]]:
     """What a window makes of its frames."""
     rows = [frame - job.path.first for frame in window.span]
-    before = np.stack(
-        [cut_out(held[frame].numpy(), job.path, row, crop.size) for frame, row in zip(window.span, rows, strict=True)]
-    )
-    before = np.clip(before, 0, 1)
+    with ThreadPoolExecutor() as pool:  # Pillow lets other threads run while it resamples
+        cut = partial(cut_out, path=job.path, size=crop.size)
+        frames = (held[frame].numpy() for frame in window.span)
+        before = np.clip(np.stack(list(pool.map(lambda frame, row: cut(frame, number=row), frames, rows))), 0, 1)
     masks = np.stack([mask_in_crop(job.path, row, crop.size, crop) for row in rows])
     noise = chain.of(window.span)
     after = job.refine(torch.from_numpy(before), torch.from_numpy(masks), noise, strength).float().cpu().numpy()

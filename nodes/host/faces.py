@@ -1,0 +1,157 @@
+"""Face VCD over ComfyUI's samplers and VAEs."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import comfy.utils
+import latent_preview
+import torch
+import torch.nn.functional as F
+from comfy import model_management
+from torch import Tensor
+
+from ...vcd_core.faces import (
+    CropOptions,
+    FaceChoice,
+    FaceJob,
+    InOrder,
+    Refine,
+    RefineOptions,
+    find_faces,
+    plan_faces,
+    reference_embedding,
+    refine_faces,
+    window_count,
+)
+from ...vcd_core.vision import FaceDetector, GivenBoxes, GivenMasks
+from .sampling import sample
+
+
+@dataclass(frozen=True)
+class FaceSampling:
+    """What ComfyUI's sampler is told for every face."""
+
+    model: object
+    vae: object
+    positive: object
+    negative: object
+    seed: int
+    steps: int
+    cfg: float
+    sampler_name: str
+    scheduler: str
+
+
+@dataclass(frozen=True)
+class FacesRefined:
+    """What the node gives.
+
+    Attributes:
+        clip: (F, H, W, C), C as it came in.
+        masks: (F, H, W).
+        crops: (N, S, 2 S, 3): before and after side by side, of every face one after the other.
+        report: lines for the user.
+    """
+
+    clip: Tensor
+    masks: Tensor
+    crops: Tensor
+    report: list[str]
+
+
+def refine_clip(
+    clip: Tensor,
+    detector: FaceDetector,
+    sampling: FaceSampling,
+    crop: CropOptions,
+    options: RefineOptions,
+    order: str,
+    index: int,
+    reference: Tensor | None,
+) -> FacesRefined:
+    """Finds, follows and draws anew the faces of a clip (F, H, W, 3 or 4) in [0, 1]; alpha is handed through."""
+    clip = clip.float().cpu()
+    frames = clip[..., :3].contiguous()
+    embedding = None if reference is None else reference_embedding(detector, _one_photo(reference))
+    looked_at = comfy.utils.ProgressBar(len(frames))
+
+    def looked(count: int) -> None:
+        looked_at.update_absolute(count)
+        model_management.throw_exception_if_processing_interrupted()
+
+    found = find_faces(frames, detector, looked)
+    plan = plan_faces(found, crop, FaceChoice(order, index, embedding))
+    if not plan.paths or options.strength == 0:
+        size = crop.size
+        return FacesRefined(clip, torch.zeros(clip.shape[:3]), torch.zeros(1, size, 2 * size, 3), plan.report)
+    refine = face_refiner(sampling, options.gamma, window_count(plan.paths, options))
+    results = list(refine_faces(frames, [FaceJob(path, refine) for path in plan.paths], crop, options))
+    images = torch.stack([result.image for result in results])
+    pairs = [
+        torch.cat(result.crops[number], 1)
+        for number in range(len(plan.paths))
+        for result in results
+        if number in result.crops
+    ]
+    return FacesRefined(
+        torch.cat([images, clip[..., 3:]], -1),
+        torch.stack([result.mask for result in results]),
+        torch.stack(pairs),
+        plan.report,
+    )
+
+
+def face_refiner(sampling: FaceSampling, gamma: float, windows: int) -> Refine:
+    """A `refine` that shows its progress over so many windows, and stops when the user does."""
+    total = windows * sampling.steps
+    progress = comfy.utils.ProgressBar(total)
+    model = sampling.model
+    previewer = latent_preview.get_previewer(model.load_device, model.model.latent_format)
+    done = 0
+
+    def refine(clip: Tensor, mask: Tensor, noise: Tensor, strength: float) -> Tensor:
+        nonlocal done
+        model_management.throw_exception_if_processing_interrupted()
+        latents = sampling.vae.encode(clip)
+        where = F.interpolate(mask[:, None], latents.shape[-2:], mode="area")
+
+        def show(step: int, x0: Tensor, _x: Tensor, _steps: int) -> None:
+            picture = previewer.decode_latent_to_preview_image("JPEG", x0) if previewer else None
+            progress.update_absolute(done + step + 1, total, picture)
+
+        drawn = sample(
+            model,
+            noise.to(latents.dtype),
+            latents,
+            seed=sampling.seed,
+            steps=sampling.steps,
+            cfg=sampling.cfg,
+            sampler_name=sampling.sampler_name,
+            scheduler=sampling.scheduler,
+            positive=sampling.positive,
+            negative=sampling.negative,
+            denoise=strength,
+            gamma=gamma,
+            noise_mask=where,
+            callback=show,
+        )
+        done += sampling.steps
+        return sampling.vae.decode(drawn).clamp(0, 1)
+
+    return refine
+
+
+def given_faces(clip: Tensor, boxes: Sequence | None, masks: Tensor | None) -> FaceDetector | None:
+    """A detector of the faces that another node has found; None if none has."""
+    pictures = clip[..., :3].movedim(-1, 1)
+    if boxes is not None:
+        return InOrder(GivenBoxes(boxes).detect(pictures))
+    if masks is not None:
+        return InOrder(GivenMasks(masks.float().cpu()).detect(pictures))
+    return None
+
+
+def _one_photo(reference: Tensor) -> Tensor:
+    if len(reference) != 1:
+        raise ValueError(f"reference takes one photo, got {len(reference)}: choose the best")
+    return reference[0].float().cpu()

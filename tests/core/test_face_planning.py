@@ -1,0 +1,87 @@
+"""From frames to the faces that are meant, and what is said about it."""
+
+import pytest
+import torch
+
+from vcd_core.faces import CropOptions, FaceChoice, InOrder, find_faces, plan_faces
+from vcd_core.faces.planning import BATCH
+from vcd_core.vision import Face
+
+CROP = CropOptions(size=64)
+
+
+class Bright:
+    """Finds the bright square in each picture; keeps how many it was shown at once."""
+
+    def __init__(self):
+        self.batches = []
+
+    def detect(self, images):
+        self.batches.append(len(images))
+        return [self.one(image) for image in images]
+
+    def one(self, image):
+        rows, columns = (image[0] > 0.9).nonzero(as_tuple=True)
+        if not len(rows):
+            return []
+        box = columns.min(), rows.min(), columns.max() + 1, rows.max() + 1
+        return [Face(tuple(float(side) for side in box), 1.0)]
+
+
+def clip_of(frames, with_face=lambda t: True, size=20):
+    clip = torch.full((frames, 60, 80, 3), 0.4)
+    for t in range(frames):
+        if with_face(t):
+            clip[t, 20 : 20 + size, 10 + t : 10 + size + t] = 1
+    return clip
+
+
+@pytest.mark.parametrize("frames", [1, BATCH, 2 * BATCH + 3])
+def test_a_detector_sees_every_frame_once_and_a_few_at_a_time(frames):
+    detector, done = Bright(), []
+    found = find_faces(iter(clip_of(frames)), detector, done.append)
+    assert sum(detector.batches) == frames
+    assert max(detector.batches) <= BATCH
+    assert done[-1] == frames
+    assert found.size == (60, 80)
+    assert [faces[0].box for faces in found.faces] == [(10 + t, 20, 30 + t, 40) for t in range(frames)]
+
+
+def test_faces_that_are_known_need_no_detector():
+    known = [[Face((t, 0, t + 20, 20), 1.0)] for t in range(20)]
+    assert find_faces(clip_of(20), InOrder(known)).faces == known
+
+
+def test_a_report_says_what_is_done_and_what_is_not():
+    found = find_faces(clip_of(20, lambda t: 2 <= t < 17), Bright())
+    plan = plan_faces(found, CROP)
+    assert [path.frames for path in plan.paths] == [range(2, 17)]
+    assert plan.report[0] == "20 frames; faces in 15 of them; 1 to be drawn anew"
+    assert "about 20 pixels, found in 15 of 15 frames" in plan.report[1]
+
+    other = plan_faces(found, CROP, FaceChoice(index=1))
+    assert not other.paths
+    assert other.report[1].startswith("no face to draw anew")
+    assert other.report[2].startswith("left alone: the face about")
+
+
+@pytest.mark.parametrize(
+    ("with_face", "size", "said"),
+    [
+        (lambda t: False, 20, "no face to draw anew"),
+        (lambda t: t == 4, 20, "found in 1 of 20 frames only"),
+        (lambda t: True, 10, "too small"),
+    ],
+    ids=["no face", "one frame only", "too small"],
+)
+def test_a_clip_without_a_face_to_draw_is_no_error(with_face, size, said):
+    plan = plan_faces(find_faces(clip_of(20, with_face, size), Bright()), CROP)
+    assert not plan.paths
+    assert any(said in line for line in plan.report)
+
+
+def test_no_frames_and_frames_of_several_sizes_are_errors():
+    with pytest.raises(ValueError, match="no frames"):
+        find_faces([], Bright())
+    with pytest.raises(ValueError, match=r"a frame is 80x50 and the ones before 80x60"):
+        find_faces([torch.zeros(60, 80, 3), torch.zeros(50, 80, 3)], Bright())
