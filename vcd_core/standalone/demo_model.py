@@ -6,6 +6,7 @@ What its folder holds, besides files that others read:
                               rows that were trained and one that all other words share
     demo-motion.safetensors   an AnimateDiff motion module, v3 layout, float16
     demo-style.safetensors    the second style: a LoRA for the UNet, kohya's layout, float16
+    demo-detector.safetensors finds the faces of the world, float16
     manifest.json             the size and SHA-256 of every file
 """
 
@@ -19,6 +20,7 @@ from torch import Tensor, nn
 from ..files import read_tensors, unfinished_file
 from ..motion import MotionModule, load_motion_module
 from ..motion.lora import LowRank
+from ..vision import DrawnFaceDetector
 from .checkpoint import model_from_tensors
 from .config import DEMO, VOCABULARY
 from .ldm_layout import TEXT_PREFIX, text_to_ldm, unet_to_ldm, vae_to_ldm
@@ -29,6 +31,7 @@ from .weights_folder import verified_file
 MODEL_FILE = "demo-model.safetensors"
 MOTION_FILE = "demo-motion.safetensors"
 STYLE_FILE = "demo-style.safetensors"
+DETECTOR_FILE = "demo-detector.safetensors"
 
 MEMORY = 2 * 2**30  # bytes; the demo from photos to clips stays below it, PyTorch's own code included
 
@@ -70,6 +73,14 @@ def load_demo_motion(folder: Path, *, device: str = "cpu") -> MotionModule:
     """The demo model's motion module, in float32, frozen; raises what `load_demo_model` raises."""
     path = verified_file(folder, MOTION_FILE)
     return load_motion_module(path, dtype=torch.float32, device=device).requires_grad_(False)
+
+
+def load_demo_face_detector(folder: Path, threshold: float = 0.3) -> DrawnFaceDetector:
+    """What finds the faces of the demo's world, in float32, frozen; raises what `load_demo_model` raises."""
+    tensors, _ = read_tensors(verified_file(folder, DETECTOR_FILE))
+    detector = DrawnFaceDetector(threshold=threshold)
+    detector.load_state_dict({name: value.float() for name, value in tensors.items()})
+    return detector.eval().requires_grad_(False)
 
 
 def read_demo_weights(folder: Path) -> dict[str, Tensor]:

@@ -14,11 +14,16 @@ LANDMARKS = 5
 class DrawnFaceDetector(nn.Module):
     """Faces as points (CenterNet, arXiv:1904.07850): a heat map of their middles, and what belongs to each middle.
 
-    Fully convolutional; at its best on faces of 20 to 130 pixels.
+    Fully convolutional; at its best on faces of 20 to 130 pixels, in pictures of the size that it was trained on, 128.
+
+    Args:
+        width: channels at most levels.
+        threshold: faces that score less are not there.
     """
 
-    def __init__(self, width: int = 32):
+    def __init__(self, width: int = 32, threshold: float = 0.3):
         super().__init__()
+        self.threshold = threshold
         sizes = (16, 24, width, width + 16, width + 32)  # at strides 2, 4, 8, 16, 32
         self.stem = _convolution(3, sizes[0], stride=2)
         self.down = nn.ModuleList(
@@ -47,8 +52,13 @@ class DrawnFaceDetector(nn.Module):
         return self.head(x)
 
     @torch.no_grad()
-    def detect(self, images: Tensor, threshold: float = 0.3, most: int = 16) -> list[list[Face]]:
-        """The faces of each picture of a batch (F, 3, H, W) in [0, 1], best first."""
+    def detect(self, images: Tensor, threshold: float | None = None, most: int = 16) -> list[list[Face]]:
+        """The faces of each picture of a batch (F, 3, H, W) in [0, 1], best first.
+
+        Args:
+            threshold: in place of the detector's own.
+        """
+        threshold = self.threshold if threshold is None else threshold
         height, width = images.shape[-2:]
         images = F.pad(images, (0, -width % 32, 0, -height % 32), mode="replicate")
         return [_faces(maps, threshold, most) for maps in self(images.to(self.head.weight)).float().cpu()]

@@ -68,12 +68,14 @@ class GroundingDino(nn.Module):
         return {*tokenizer.all_special_ids, *tokenizer.convert_tokens_to_ids([".", "?"])}
 
 
-def load_grounding_dino(source: Path | str) -> GroundingDino:
+def load_grounding_dino(source: Path | str, size: int | None = None) -> GroundingDino:
     """GroundingDINO in float32 and evaluation mode. Only safetensors weights are read, and no code of the folder's.
 
     Args:
         source: a folder as `save_pretrained` writes it (a Path), or the id of such a repository on the Hugging Face
             hub (a str, "IDEA-Research/grounding-dino-base"), which is taken from the local cache or downloaded to it.
+        size: pixels of the longer side that it sees of a picture; None as its files say, published as 800 for the
+            shorter side, but at most 1333 for the longer.
 
     Raises:
         ValueError: a file is missing or damaged, or it is another model; the message says which, and what to do.
@@ -117,6 +119,8 @@ def load_grounding_dino(source: Path | str) -> GroundingDino:
         reason = str(error).strip().partition("\n")[0]
         cure = f"it needs {FILES}; download them again" if is_folder else "check the id and the connection"
         raise ValueError(f"GroundingDINO could not be loaded from {source} ({reason}): {cure}") from error
+    if size is not None:
+        processor.image_processor.size = {"shortest_edge": size, "longest_edge": size}
     return GroundingDino(network.float().eval().requires_grad_(False), processor)
 
 

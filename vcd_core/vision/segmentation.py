@@ -129,7 +129,7 @@ class PromptSegmenter:
         if max(height, width) > MOST_ELONGATED * min(height, width):
             raise NoSubject(f"{width}x{height} pixels are too long and thin to find anything in")
 
-        found = _distinct(self.detector.detect(image, prompt, self.box_threshold, self.text_threshold))
+        found = distinct(self.detector.detect(image, prompt, self.box_threshold, self.text_threshold))
         if not found:
             raise NoSubject(f"nothing in it looks like {prompt.strip()!r} with a score of {self.box_threshold:g}")
         if len(found) > 1 and self.choice == REFUSE:
@@ -143,8 +143,8 @@ class PromptSegmenter:
         return Segmentation(mask, chosen, found)
 
 
-def _distinct(findings: Sequence[Finding]) -> tuple[Finding, ...]:
-    """Best score first, without those that are another one found again."""
+def distinct(findings: Sequence[Finding]) -> tuple[Finding, ...]:
+    """The findings, best score first, without those that are another one found again."""
     from torchvision.ops import nms
 
     if not findings:
