@@ -26,7 +26,7 @@ from vcd_core.video import write_video
 
 from . import measure
 from .characters import Look
-from .people import CAST, PHOTOS, member
+from .people import CAST, PHOTO_PLACES, PHOTOS, member
 from .report import frames_of, write_contact_sheet, write_html, write_loss, write_summary
 from .weights import WEIGHTS, load_eyes
 
@@ -100,7 +100,9 @@ def run(arguments: argparse.Namespace) -> None:
 
 
 def training_options(seed: int) -> TrainingOptions:
-    return TrainingOptions(STEPS, BATCH, LEARNING_RATE, hold_norm=True, seed=seed)
+    return TrainingOptions(
+        STEPS, BATCH, LEARNING_RATE, hold_norm=True, context_weight=1.0, contexts=PHOTO_PLACES, seed=seed
+    )
 
 
 def learn(model: StableDiffusion, photos: list[Photo], name: str, noun: str, seed: int) -> tuple[IDToken, list[float]]:

@@ -105,6 +105,16 @@ class TrainIDToken(io.ComfyNode):
                     tooltip="Keep the vectors as long as they begin. Turn it on when clips ignore the place that the "
                     "prompt names: longer vectors drown its other words.",
                 ),
+                io.Float.Input(
+                    "context_weight",
+                    default=0.0,
+                    min=0.0,
+                    max=10.0,
+                    step=0.1,
+                    optional=True,
+                    tooltip="Teaches the token to leave the surroundings to the rest of the prompt. 1 is good; a step "
+                    "then takes half as long again. 0: the paper's loss alone.",
+                ),
                 io.Boolean.Input(
                     "early_stop",
                     default=False,
@@ -175,6 +185,7 @@ class TrainIDToken(io.ComfyNode):
         overwrite: bool,
         augment: bool = True,
         hold_norm: bool = False,
+        context_weight: float = 0.0,
         early_stop: bool = False,
         save_memory: bool = True,
         sample_every: int = 50,
@@ -193,6 +204,7 @@ class TrainIDToken(io.ComfyNode):
                 batch_size,
                 learning_rate,
                 hold_norm=hold_norm,
+                context_weight=context_weight,
                 seed=seed,
                 patience=PATIENCE if early_stop else 0,
             ),

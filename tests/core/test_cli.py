@@ -374,7 +374,16 @@ def test_help_is_there_at_once():
 def test_defaults_are_those_of_the_library():
     train = cli.build_parser().parse_args(["train", "p", "--name", "a", "--noun", "b", "--checkpoint", "c"])
     options = TrainingOptions()
-    for name in ("steps", "batch_size", "learning_rate", "weight_decay", "hold_norm", "noise_offset", "seed"):
+    for name in (
+        "steps",
+        "batch_size",
+        "learning_rate",
+        "weight_decay",
+        "hold_norm",
+        "context_weight",
+        "noise_offset",
+        "seed",
+    ):
         assert getattr(train, name) == getattr(options, name), name
     recipe = Recipe("b")
     assert (train.size, train.tokens, train.initial_words) == (recipe.size, recipe.token_count, recipe.initial_words)

@@ -12,6 +12,7 @@ from vcd_core.identity import (
     Examples,
     TrainingDiverged,
     TrainingOptions,
+    context_loss,
     initial_vectors,
     load_training,
     masked_loss,
@@ -165,6 +166,57 @@ def test_weight_decay_pulls_to_the_norm_that_vectors_began_with():
     moved = replace(state, newest=initial * scales)
     *_, last = train(Indifferent(), options, initial=initial, state=moved)
     assert_close(last.newest, initial, rtol=1e-3, atol=1e-4)
+
+
+def test_the_context_loss_is_what_changes_outside_the_mask():
+    """Against a loop over samples."""
+    generator = torch.Generator().manual_seed(0)
+    one, two = (torch.randn(3, 4, 6, 6, generator=generator) for _ in range(2))
+    mask = torch.rand(3, 1, 6, 6, generator=generator)
+    mask[2] = 1  # all subject
+    expected = 0.0
+    for sample in range(2):
+        outside = 1 - mask[sample, 0]
+        expected += sum((outside * (one[sample, c] - two[sample, c]) ** 2).sum() for c in range(4)) / outside.sum()
+    assert_close(context_loss(one, two, mask), expected / 3)
+
+
+class TwoHalves(LinearModel):
+    """The vectors' first number shifts the left half of a picture, their second the right; without a token nothing."""
+
+    def encode_prompt(self, prompt, learned):
+        self.prompts.append(prompt)
+        return learned if PLACEHOLDER in prompt else torch.zeros_like(learned)
+
+    def predict_noise(self, noised, timesteps, context):
+        shift = context.mean(dim=1)[:, :2].repeat_interleave(4, dim=1)
+        return 0 * noised + shift[:, None, None, :]
+
+
+@pytest.mark.parametrize(("weight", "outside"), [(0.0, 2.0), (1.0, 0.0)])
+def test_a_token_learns_to_leave_its_surroundings_alone(weight, outside):
+    """Inside the mask both ways learn the same; outside, the masked loss alone leaves whatever was there."""
+    mask = torch.zeros(3, 1, 8, 8)
+    mask[..., :4] = 1
+    options = TrainingOptions(
+        steps=400, learning_rate=0.02, weight_decay=0, context_weight=weight, noise_offset=0, batch_size=8
+    )
+    *_, state = train(TwoHalves(), options, masks=mask)
+    left, right = state.vectors.mean(dim=0)[:2].tolist()
+    assert left == pytest.approx(0, abs=0.1)  # noise has no mean
+    assert right == pytest.approx(outside, abs=0.1)
+
+
+def test_surroundings_are_named_while_a_token_learns_to_leave_them_alone():
+    model = TwoHalves()
+    plain = replace(
+        examples(4), prompts=[f"photo of a {PLACEHOLDER} woman"] * 3 + [f"photo of a {PLACEHOLDER} woman, in Rome"]
+    )
+    options = TrainingOptions(steps=40, context_weight=1.0, contexts=("on a beach", "in the snow"))
+    list(train_id_token(model, SCHEDULE, plain, torch.full((4, WIDTH), 2.0), options))
+    start = f"photo of a {PLACEHOLDER} woman"
+    named = {start, f"{start} on a beach", f"{start} in the snow", f"{start}, in Rome"}
+    assert set(model.prompts) == named | {prompt.replace(f"{PLACEHOLDER} ", "") for prompt in named}
 
 
 def test_a_norm_that_is_held_stays_while_directions_are_learned():

@@ -10,11 +10,18 @@ from torch import Tensor
 from .augmentation import Augmentation, draw_views
 from .checkpoint import fingerprint
 from .photos import Photo, cropped, usable_photos
-from .training import Examples, TextConditionedDenoiser, TrainingOptions, initial_vectors, subject_prompt
+from .training import (
+    Examples,
+    TextConditionedDenoiser,
+    TrainingOptions,
+    in_context,
+    initial_vectors,
+    subject_prompt,
+)
 
 RARE_WORDS = "ktn pll ucd"
 LEAST_PHOTOS = 4
-VERSION = 1  # of what a step draws and a state holds: raise it when a training would end elsewhere
+VERSION = 2  # of what a step draws and a state holds: raise it when a training would end elsewhere
 
 
 @dataclass(frozen=True)
@@ -92,8 +99,10 @@ def plan_training(
         remarks.append(f"no photo is held out, because there are only {len(usable)}: training takes all its steps")
     how = recipe.augmentation
     openings = ("", *how.far_words, *how.near_words) if how else ("",)
+    contexts = recipe.options.contexts if recipe.options.context_weight > 0 else ("",)
+    prompts = dict.fromkeys(_prompt(recipe, words, photo) for photo in usable for words in openings)
     with torch.no_grad():
-        for prompt in dict.fromkeys(_prompt(recipe, words, photo) for photo in usable for words in openings):
+        for prompt in dict.fromkeys(in_context(prompt, context) for prompt in prompts for context in contexts):
             model.encode_prompt(prompt, initial)
     settings = fingerprint(VERSION, recipe, usable, held_out, initial, base)
     return TrainingPlan(recipe, usable, held_out, initial, settings, remarks)

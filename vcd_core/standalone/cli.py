@@ -123,6 +123,12 @@ def _add_train(commands) -> None:
     )
     train.add_argument("--weight-decay", type=_not_negative, default=1e-2, help="pull towards the first norm")
     train.add_argument("--hold-norm", action="store_true", help="keep the first norm: places come through better")
+    train.add_argument(
+        "--context-weight",
+        type=_not_negative,
+        default=0.0,
+        help="teach the token to leave the surroundings to the prompt; 1 is good, and twice as long",
+    )
     train.add_argument("--noise-offset", type=_not_negative, default=0.1, help="of each channel's mean, as released")
     train.add_argument("--linear-schedule", action="store_true", help="the released code's noise levels, to compare")
     train.add_argument("--precision", choices=("float32", "bfloat16", "float16"), default="float32", help="of the UNet")

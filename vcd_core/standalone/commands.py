@@ -49,8 +49,9 @@ def train(arguments: argparse.Namespace) -> None:
             arguments.learning_rate,
             arguments.weight_decay,
             arguments.hold_norm,
-            arguments.noise_offset,
-            arguments.seed,
+            arguments.context_weight,
+            noise_offset=arguments.noise_offset,
+            seed=arguments.seed,
             patience=arguments.early_stop,
         ),
     )
