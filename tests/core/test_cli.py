@@ -25,6 +25,8 @@ from vcd_core.standalone import checkpoint as loader
 from vcd_core.standalone import cli, commands, pipeline
 from vcd_core.standalone.config import ModelConfig
 from vcd_core.standalone.pipeline import ClipOptions
+from vcd_core.video import read_video, write_video
+from vcd_core.vision import Face
 
 ROOT = Path(__file__).parents[2]
 NARROW = ModelConfig((32, 32, 32, 32), (True, True, True, False), 32, 2, 4, (32, 64, 128, 128))
@@ -339,6 +341,84 @@ def test_ctrl_c_leaves_nothing_behind(vcd, files, tmp_path, monkeypatch, place):
     assert code == 130
     assert "Traceback" not in err
     assert not [path for path in tmp_path.rglob("*") if path.is_file()]
+
+
+# --- faces ----------------------------------------------------------------------------------------------
+
+
+class Corner:
+    """Finds one face, always in the same place."""
+
+    def detect(self, images):
+        return [[Face((20.0, 16.0, 44.0, 40.0), 0.9)] for _ in images]
+
+
+class Nobody:
+    def detect(self, images):
+        return [[] for _ in images]
+
+
+def face_arguments(files, **changes):
+    options = {"--prompt": "a photo of a woman", "--checkpoint": files / "sd15.safetensors"}
+    options |= {"--motion-module": files / "motion.safetensors", "--steps": 2, "--size": 64} | changes
+    return ["face", "in.mp4", "out.mp4", *(word for pair in options.items() for word in pair)]
+
+
+@pytest.fixture
+def film(tmp_path):
+    """Twenty frames of 72x96."""
+    return write_video(tmp_path / "in.mp4", torch.rand(20, 9, 12, 3).repeat(1, 8, 8, 1), 8)
+
+
+@pytest.fixture
+def detector(monkeypatch):
+    def use(found):
+        monkeypatch.setattr(commands, "load_centerface", lambda file: found)
+
+    use(Corner())
+    return use
+
+
+def test_the_faces_of_a_video_are_drawn_anew(vcd, files, film, detector, tmp_path):
+    code, out, err = vcd(*face_arguments(files))
+    assert code == 0, err
+    assert "20 frames; faces in 20 of them; 1 to be drawn anew" in out
+    assert video("out.mp4")[:3] == (20, 96, 72)
+    old, new = (torch.stack(list(read_video(tmp_path / name))) for name in ("in.mp4", "out.mp4"))
+    change = (old - new).abs().mean((0, 3))
+    assert change[16:40, 20:44].mean() > 3 * change[60:, :].mean()
+
+
+def test_a_video_without_a_face_comes_back_byte_for_byte(vcd, files, film, detector, tmp_path):
+    detector(Nobody())
+    code, out, err = vcd(*face_arguments(files))
+    assert code == 0, err
+    assert "no face to draw anew" in out
+    assert (tmp_path / "out.mp4").read_bytes() == film.read_bytes()
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"--detector": "yunet"}, "add --detector-file"),
+        ({"--detector": "words"}, "needs --grounding-dino"),
+        ({"--window": 4, "--overlap": 4}, "windows of 4 frames cannot overlap by 4"),
+        ({"--margin": 0.5}, "margins must be at least 1"),
+        ({"--prompt": "embedding:nobody"}, "there is no folder embeddings"),
+    ],
+)
+def test_what_cannot_be_done_to_a_video_is_said(vcd, files, film, detector, tmp_path, changes, message):
+    code, _, err = vcd(*face_arguments(files, **changes))
+    assert (code, err.count("\n")) == (2, 1), err
+    assert message in err
+    assert not (tmp_path / "out.mp4").exists()
+
+
+def test_a_video_that_is_none_is_said(vcd, files, detector, tmp_path):
+    (tmp_path / "in.mp4").write_bytes(b"nothing")
+    code, _, err = vcd(*face_arguments(files))
+    assert code == 2
+    assert "no video that can be read" in err
 
 
 def test_a_missing_package_names_the_extra_and_any_other_is_a_bug():

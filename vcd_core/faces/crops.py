@@ -9,6 +9,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from ..vision.opencv import import_cv2
 from .smoothing import smoothed
 from .tracks import Track
 
@@ -217,8 +218,7 @@ def _surroundings(frame: np.ndarray, path: CropPath, number: int) -> tuple[np.nd
 
 def _turned(picture: np.ndarray, middle: np.ndarray, angle: float) -> np.ndarray:
     """The picture turned counter-clockwise about a point, so that what was turned clockwise by `angle` is level."""
-    import cv2
-
+    cv2 = import_cv2()
     cosine, sine = np.cos(angle), np.sin(angle)
     x, y = middle - 0.5  # OpenCV's pixels have their middles at whole numbers
     inverse = np.array([[cosine, -sine, x - cosine * x + sine * y], [sine, cosine, y - sine * x - cosine * y]])

@@ -1,6 +1,7 @@
 """Where one shot of a clip ends and the next begins."""
 
 import numpy as np
+import torch.nn.functional as F
 from torch import Tensor
 
 THUMBNAIL = 32  # pixels
@@ -15,15 +16,13 @@ class CutFinder:
     """
 
     def __init__(self) -> None:
-        self._last: np.ndarray | None = None
+        self._last: Tensor | None = None
         self._changes: list[float] = []
 
     def add(self, frame: Tensor) -> None:
         """The next frame, (H, W, 3) in [0, 1]."""
-        import cv2
-
-        small = cv2.resize(frame.numpy(), (THUMBNAIL, THUMBNAIL), interpolation=cv2.INTER_AREA)
-        self._changes.append(0.0 if self._last is None else float(np.abs(small - self._last).mean()))
+        small = F.adaptive_avg_pool2d(frame.movedim(-1, 0)[None], THUMBNAIL)
+        self._changes.append(0.0 if self._last is None else (small - self._last).abs().mean().item())
         self._last = small
 
     def cuts(self) -> list[int]:

@@ -69,7 +69,7 @@ def load_photos(folder: Path) -> list[Photo]:
             f"{folder} holds no photos: put 5-10 photos of one subject into it ({', '.join(PHOTO_SUFFIXES)})"
         )
     files.sort(key=lambda path: _natural_key(path.name))
-    return [_load_photo(path, masks.get(path.stem)) for path in files]
+    return [load_photo(path, masks.get(path.stem)) for path in files]
 
 
 def usable_photos(photos: Sequence[Photo]) -> tuple[list[Photo], list[str]]:
@@ -142,7 +142,7 @@ def _crop_start(subject_start: int, subject_end: int, side: int, length: int) ->
     return min(max((subject_start + subject_end - side) // 2, 0), length - side)
 
 
-def _load_photo(path: Path, mask_path: Path | None) -> Photo:
+def load_photo(path: Path, mask_path: Path | None = None) -> Photo:
     image, mask = _load_picture(path, over_grey=mask_path is None)
     if mask_path is not None:
         drawn, alpha = _load_picture(mask_path, over_grey=False)

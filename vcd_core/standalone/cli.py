@@ -27,6 +27,8 @@ STANDALONE_MODULES = {
 }
 SAMPLERS = ("dpmpp_2m", "ddim", "euler", "euler_ancestral")
 SCHEDULERS = ("karras", "normal")
+DETECTORS = ("centerface", "yunet", "insightface", "words")
+FACE_ORDERS = ("largest first", "left to right", "top to bottom", "nearest the middle")
 
 
 class MissingPackage(Exception):
@@ -49,7 +51,9 @@ def exit_code(program: str, work: Callable[[], None]) -> int:
     except KeyboardInterrupt:
         sys.stderr.write("\nstopped: nothing was left half-written; the same command takes a training up again\n")
         return STOPPED
-    except (ValueError, OSError, MissingPackage) as error:
+    except (ValueError, OSError, MissingPackage, ImportError) as error:
+        if isinstance(error, ModuleNotFoundError):  # not one that somebody has explained
+            raise
         sys.stderr.write(f"{program}: {' '.join(str(error).split())}\n")
         return USER_ERROR
     return OK
@@ -58,8 +62,7 @@ def exit_code(program: str, work: Callable[[], None]) -> int:
 def run(arguments: argparse.Namespace) -> None:
     from . import commands
 
-    does = {"train": commands.train, "tokens": commands.tokens, "convert": commands.convert, "t2v": commands.t2v}
-    does[arguments.command](arguments)
+    getattr(commands, arguments.command)(arguments)
 
 
 @contextmanager
@@ -90,6 +93,7 @@ def build_parser() -> argparse.ArgumentParser:
     _add_tokens(commands)
     _add_convert(commands)
     _add_t2v(commands)
+    _add_face(commands)
     return parser
 
 
@@ -155,18 +159,7 @@ def _add_t2v(commands) -> None:
     t2v = _command(commands, "t2v", "Make a clip from a prompt.")
     t2v.add_argument("prompt", help='such as "a photo of embedding:ava woman on a beach"')
     t2v.add_argument("output", type=Path, help="the .mp4 to write; one that is there is replaced")
-    t2v.add_argument("--checkpoint", type=Path, required=True, help="a Stable Diffusion 1.5 checkpoint, one file")
-    t2v.add_argument("--motion-module", type=Path, help="AnimateDiff v2 or v3; without it frames do not see each other")
-    t2v.add_argument(
-        "--motion-lora",
-        type=_file_and_strength,
-        action="append",
-        default=[],
-        metavar="FILE[:STRENGTH]",
-        help="changes how the camera moves; can be given several times",
-    )
-    t2v.add_argument("--embeddings", type=Path, default=Path("embeddings"), help="folder of the ID tokens")
-    t2v.add_argument("--negative", default="", help="what the clip shall not show")
+    _add_models(t2v)
     t2v.add_argument("--frames", type=_positive, default=16, help="length of the clip")
     t2v.add_argument("--size", type=_picture_size, default=512, help="height and width in pixels")
     t2v.add_argument("--steps", type=_positive, default=20, help="sampling steps")
@@ -176,6 +169,55 @@ def _add_t2v(commands) -> None:
     t2v.add_argument("--gamma", type=fraction, default=0.1, help="likeness of neighbouring frames' noise, 0 to 1")
     t2v.add_argument("--seed", type=seed, default=0, help="the same seed gives the same clip")
     t2v.add_argument("--fps", type=_positive_float, default=8.0, help="frames a second")
+
+
+def _add_face(commands) -> None:
+    face = _command(commands, "face", "Draw the faces of a video anew: Face VCD. Its sound and times are kept.")
+    face.add_argument("video", type=Path, help="any video file; it is read twice and never held whole")
+    face.add_argument("output", type=Path, help="the .mp4, .mkv or .mov to write; one that is there is replaced")
+    face.add_argument("--prompt", required=True, help='who it is: "a photo of embedding:ava woman, face"')
+    _add_models(face)
+    face.add_argument("--detector", choices=DETECTORS, default="centerface", help="what finds the faces")
+    face.add_argument("--detector-file", type=Path, help="its file: centerface.onnx, YuNet's; or insightface's folder")
+    face.add_argument("--words", default="", help='for the detector "words": what to look for, such as "cat head"')
+    face.add_argument(
+        "--grounding-dino", default="", help='for "words": a folder or a Hugging Face id of GroundingDINO'
+    )
+    face.add_argument("--faces", choices=FACE_ORDERS, default=FACE_ORDERS[0], help="how faces are counted in each shot")
+    face.add_argument("--which", type=_count, help="which of them, from 0; all if not given")
+    face.add_argument("--reference", type=Path, help="a photo of the person meant; needs the detector insightface")
+    face.add_argument("--strength", type=fraction, default=0.5, help="how much is drawn anew; 0.8 is the released one")
+    face.add_argument("--steps", type=_positive, default=20, help="sampling steps; all are taken")
+    face.add_argument("--cfg", type=_positive_float, default=8.0, help="how strongly the prompt acts; 1 is fastest")
+    face.add_argument("--sampler", choices=SAMPLERS, default="euler", help="how the noise is taken away")
+    face.add_argument("--scheduler", choices=SCHEDULERS, default="normal", help="in what steps")
+    face.add_argument("--gamma", type=fraction, default=0.1, help="likeness of neighbouring frames' noise, 0 to 1")
+    face.add_argument("--seed", type=seed, default=0, help="the same seed gives the same faces")
+    face.add_argument("--size", type=_picture_size, default=512, help="a face is drawn in a square of so many pixels")
+    face.add_argument("--margin", type=_positive_float, default=2.0, help="that square's side over the face's")
+    face.add_argument("--mask-margin", type=_positive_float, default=1.4, help="what is drawn anew over the face's box")
+    face.add_argument("--feather", type=fraction, default=0.4, help="part of it in which new fades into old")
+    face.add_argument("--upright", action="store_true", help="turn leaning heads upright while they are drawn")
+    face.add_argument("--window", type=_positive, default=16, help="frames drawn together")
+    face.add_argument("--overlap", type=_count, default=4, help="frames that two windows share")
+
+
+def _add_models(command: argparse.ArgumentParser) -> None:
+    """What draws, and the words beside the prompt."""
+    command.add_argument("--checkpoint", type=Path, required=True, help="a Stable Diffusion 1.5 checkpoint, one file")
+    command.add_argument(
+        "--motion-module", type=Path, help="AnimateDiff v2 or v3; without it frames do not see each other"
+    )
+    command.add_argument(
+        "--motion-lora",
+        type=_file_and_strength,
+        action="append",
+        default=[],
+        metavar="FILE[:STRENGTH]",
+        help="changes how the camera moves; can be given several times",
+    )
+    command.add_argument("--embeddings", type=Path, default=Path("embeddings"), help="folder of the ID tokens")
+    command.add_argument("--negative", default="", help="what shall not be seen")
 
 
 def _positive(text: str) -> int:

@@ -9,6 +9,18 @@ from pathlib import Path
 
 import torch
 
+from ..faces import (
+    ALL,
+    CropOptions,
+    FaceChoice,
+    FaceJob,
+    RefineOptions,
+    find_faces,
+    plan_faces,
+    reference_embedding,
+    refine_faces,
+    window_count,
+)
 from ..identity import (
     Augmentation,
     IDToken,
@@ -19,6 +31,7 @@ from ..identity import (
     convert_id_token,
     find_id_token,
     id_tokens_in,
+    load_photo,
     load_photos,
     make_thumbnail,
     save_id_token,
@@ -28,8 +41,10 @@ from ..identity import (
     training_file,
 )
 from ..motion import MotionModule, load_motion_module, merge_motion_lora, read_motion_lora
-from ..video import write_video
+from ..video import CONTAINERS, convert_video, copy_video, probe_video, read_video, write_video
+from ..vision import FaceDetector, NamedFaces, load_centerface, load_grounding_dino, load_insight_faces, load_yunet
 from .checkpoint import load_checkpoint
+from .faces import FaceSampling, face_refiner
 from .pipeline import ClipOptions, make_clip, plan, train_token
 from .prompts import parse_prompt
 
@@ -133,20 +148,59 @@ def t2v(arguments: argparse.Namespace) -> None:
         arguments.gamma,
         arguments.seed,
     )
-    device = best_device()
-    motion = None
-    if arguments.motion_module is not None:
-        motion = _load_motion(arguments.motion_module, arguments.motion_lora, device)
-        if options.frames > motion.config.max_frames:
-            raise ValueError(f"--frames {options.frames}: this motion module knows at most {motion.config.max_frames}")
-    elif arguments.motion_lora:
-        raise ValueError("a motion LoRA changes a motion module: add --motion-module FILE")
-    else:
-        say("no motion module: the frames will not move as one clip")
+    motion = _motion(arguments, options.frames, "--frames")
     say(f"loading {arguments.checkpoint}")
-    model = load_checkpoint(arguments.checkpoint, device=device)
+    model = load_checkpoint(arguments.checkpoint, device=best_device())
     clip = make_clip(model, prompt, negative, options, motion)
     say(f"{write_video(arguments.output, clip, arguments.fps)}: {len(clip)} frames")
+
+
+def face(arguments: argparse.Namespace) -> None:
+    """Two passes over the video: one finds the faces, one draws them."""
+    from tqdm import tqdm
+
+    crop = CropOptions(
+        arguments.size,
+        arguments.margin,
+        mask_margin=arguments.mask_margin,
+        feather=arguments.feather,
+        upright=arguments.upright,
+    )
+    options = RefineOptions(arguments.strength, arguments.gamma, arguments.seed, arguments.window, arguments.overlap)
+    if arguments.output.suffix.lower() not in CONTAINERS:
+        raise ValueError(f"the output {arguments.output} must end in one of {', '.join(sorted(CONTAINERS))}")
+    prompt, negative = (parse_prompt(words, arguments.embeddings) for words in (arguments.prompt, arguments.negative))
+    info = probe_video(arguments.video)
+    detector = _detector(arguments)
+    reference = None
+    if arguments.reference is not None:
+        reference = reference_embedding(detector, load_photo(arguments.reference).image)
+    choice = FaceChoice(arguments.faces, ALL if arguments.which is None else arguments.which, reference)
+    with tqdm(desc="finding faces", total=info.frames or None, unit="frame") as progress:
+        found = find_faces(read_video(arguments.video), detector, lambda done: progress.update(done - progress.n))
+    plan = plan_faces(found, crop, choice)
+    for line in plan.report:
+        say(line)
+    if not plan.paths or options.strength == 0:
+        copied = copy_video(arguments.video, arguments.output)
+        say(f"{copied}: as it was")
+        return
+    motion = _motion(arguments, min(options.window, max(len(path.frames) for path in plan.paths)), "--window")
+    say(f"loading {arguments.checkpoint}")
+    model = load_checkpoint(arguments.checkpoint, device=best_device())
+    sampling = FaceSampling(
+        arguments.steps, arguments.cfg, arguments.sampler, arguments.scheduler, arguments.gamma, arguments.seed
+    )
+    total = window_count(plan.paths, options) * arguments.steps
+    with tqdm(desc="drawing faces", total=total, unit="step") as progress:
+        refine = face_refiner(model, prompt, negative, sampling, motion, progress.update)
+        jobs = [FaceJob(path, refine) for path in plan.paths]
+        path = convert_video(
+            arguments.video,
+            arguments.output,
+            lambda frames: (frame.image for frame in refine_faces(frames, jobs, crop, options)),
+        )
+    say(f"{path}: {len(found.faces)} frames, {len(jobs)} faces drawn anew")
 
 
 def best_device() -> str:
@@ -156,6 +210,34 @@ def best_device() -> str:
 def say(line: str) -> None:
     sys.stdout.write(line + "\n")
     sys.stdout.flush()
+
+
+def _detector(arguments: argparse.Namespace) -> FaceDetector:
+    """What finds the faces; raises ValueError for a file that is needed and not given."""
+    file = arguments.detector_file
+    if arguments.detector == "words":
+        if not arguments.grounding_dino:
+            raise ValueError('the detector "words" needs --grounding-dino FOLDER or a Hugging Face id')
+        folder = Path(arguments.grounding_dino)
+        return NamedFaces(load_grounding_dino(folder if folder.is_dir() else str(folder)), arguments.words)
+    if arguments.detector == "centerface":
+        return load_centerface(file)
+    if file is None:
+        raise ValueError(f"the detector {arguments.detector} needs its file or folder: add --detector-file")
+    return load_yunet(file) if arguments.detector == "yunet" else load_insight_faces(file)
+
+
+def _motion(arguments: argparse.Namespace, frames: int, option: str) -> MotionModule | None:
+    """The motion module, if one is named, with its LoRAs; it knows clips of so many frames."""
+    if arguments.motion_module is None:
+        if arguments.motion_lora:
+            raise ValueError("a motion LoRA changes a motion module: add --motion-module FILE")
+        say("no motion module: the frames will not move as one clip")
+        return None
+    motion = _load_motion(arguments.motion_module, arguments.motion_lora, best_device())
+    if frames > motion.config.max_frames:
+        raise ValueError(f"{option} {frames}: this motion module knows at most {motion.config.max_frames}")
+    return motion
 
 
 def _load_motion(path: Path, loras: list[tuple[Path, float]], device: str) -> MotionModule:

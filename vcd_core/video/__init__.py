@@ -1,5 +1,5 @@
 """Video files in and out."""
 
-from .files import VideoInfo, convert_video, probe_video, read_video, write_video
+from .files import CONTAINERS, VideoInfo, convert_video, copy_video, probe_video, read_video, write_video
 
-__all__ = ["VideoInfo", "convert_video", "probe_video", "read_video", "write_video"]
+__all__ = ["CONTAINERS", "VideoInfo", "convert_video", "copy_video", "probe_video", "read_video", "write_video"]

@@ -1,5 +1,6 @@
 """Video files: frame by frame, so that none has to fit into memory; written whole or not at all."""
 
+import shutil
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack, contextmanager
@@ -120,6 +121,16 @@ def convert_video(
                 raise ValueError(f"{len(waiting)} frames did not come back")
 
         _encode(unfinished, target.suffix.lower(), timed(), _rate(stream), source)
+    return target
+
+
+def copy_video(source: str | Path, target: str | Path) -> Path:
+    """The same video under another name: byte for byte, or where the ending differs, its pictures encoded again."""
+    source, target = Path(source), Path(target)
+    if source.suffix.lower() != target.suffix.lower():
+        return convert_video(source, target, lambda frames: frames)
+    with unfinished_file(target) as unfinished:
+        shutil.copyfile(source, unfinished)
     return target
 
 
