@@ -2,10 +2,10 @@
 
 from comfy_api.latest import ComfyExtension, io
 
-from . import demo, identity, motion, noise, segmentation, tokens, training
+from . import demo, face_vcd, faces, identity, motion, noise, segmentation, tokens, training
 
 
 class VCDExtension(ComfyExtension):
     async def get_node_list(self) -> list[type[io.ComfyNode]]:
-        modules = (identity, segmentation, training, tokens, noise, motion, demo)
+        modules = (identity, segmentation, training, tokens, noise, motion, faces, face_vcd, demo)
         return [node for module in modules for node in module.NODES]

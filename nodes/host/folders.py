@@ -15,6 +15,9 @@ EMBEDDINGS = "embeddings"
 DEMO_TOKENS = "vcd_demo"  # the folder in there for tokens of the demo model
 SAMS = "sams"
 GROUNDING_DINO = "grounding-dino"
+DETECTION = "detection"
+INSIGHTFACE = "insightface"
+INSIGHTFACE_HOME = Path("~/.insightface")  # where the package itself keeps its models
 SHIPPED_PHOTOS = Path(__file__).resolve().parents[2] / "demo" / "photos"
 SHIPPED_NOUNS = {"mia": "woman", "otto": "man", "bolt": "robot", "kit": "cat"}
 
@@ -74,6 +77,38 @@ def _no_grounding_dino(name: str) -> str:
         f"IDEA-Research/grounding-dino-base ({GROUNDING_DINO_FILES}) and reload the page, or write that name into "
         "hugging_face_id to have it downloaded"
     )
+
+
+def detection_files() -> dict[str, Path]:
+    """The ONNX files below models/detection, by their path from there."""
+    return {
+        (Path(folder) / file).relative_to(root).as_posix(): Path(folder) / file
+        for root in _folders(DETECTION)
+        for folder, _, files in sorted(os.walk(root, followlinks=True))
+        for file in sorted(files)
+        if file.lower().endswith(".onnx")
+    }
+
+
+def insightface_packs() -> dict[str, Path]:
+    """insightface's model packs by name: below models/insightface/models, and below its own folder at home."""
+    homes = [*_folders(INSIGHTFACE), str(INSIGHTFACE_HOME.expanduser())]
+    return {
+        Path(folder).relative_to(root).as_posix(): Path(folder)
+        for root in (Path(home) / "models" for home in reversed(homes))
+        for folder, _, files in sorted(os.walk(root, followlinks=True))
+        if folder != str(root) and any(file.endswith(".onnx") for file in files)
+    }
+
+
+def model_folders(kind: str) -> str:
+    """Where files of a kind belong, for a message."""
+    return ", ".join(_folders(kind))
+
+
+def _folders(kind: str) -> list[str]:
+    _make_known(kind)
+    return folder_paths.get_folder_paths(kind)
 
 
 def photo_folders() -> dict[str, Path]:

@@ -84,7 +84,7 @@ def test_a_face_is_found_where_it_is_seen(detector, photo):
     assert faces[0].embedding is None
 
 
-@pytest.mark.parametrize("working_size", [256, 640, 736, 1000])
+@pytest.mark.parametrize("working_size", [128, 256, 640, 736, 1000])
 def test_the_working_size_does_not_change_where_a_face_is(working_size, path, photo):
     (faces,) = load_centerface(path, size=working_size).detect(photo)
     check(faces, FACE, EYES_NOSE_MOUTH, FACE_SIZE)
@@ -240,7 +240,7 @@ BAD_FILES = {
         lambda path: path.write_bytes(material(*CENTERFACE).read_bytes()[:3_000_000]),
         r"centerface\.onnx in .* is damaged or no ONNX model",
     ),
-    "another": (write_yunet, r"centerface\.onnx in .* is not CenterFace \(its outputs are cls_8"),
+    "another": (write_yunet, r"centerface\.onnx in .* is not CenterFace \(its outputs are \w+_\d+"),
 }
 
 
