@@ -141,7 +141,7 @@ def face_refiner(sampling: FaceSampling, gamma: float, windows: int) -> Refine:
     return refine
 
 
-def given_faces(clip: Tensor, boxes: Sequence | None, masks: Tensor | None) -> FaceDetector | None:
+def given_faces(clip: Tensor, boxes: dict | Sequence | None, masks: Tensor | None) -> FaceDetector | None:
     """A detector of the faces that another node has found; None if none has."""
     pictures = clip[..., :3].movedim(-1, 1)
     if boxes is not None:

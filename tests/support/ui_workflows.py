@@ -26,10 +26,12 @@ FILE_FOLDERS = {  # inputs that offer a user's own files, and where these belong
     "motion_module": "models/animatediff_models",
     "motion_lora": "models/animatediff_motion_lora",
     "folder": "input",
+    "file": "input",
     "grounding_dino": "models/grounding-dino",
     "sam": "models/sams",
 }
 OF_THE_PACK = "demo://"  # begins the names of folders that come with the pack
+NOTHING = "(none)"
 MUTED, BYPASSED = 2, 4  # values of a node's "mode"
 TITLE_HEIGHT = 30
 
@@ -81,7 +83,7 @@ def chosen_inputs(options: dict[str, Any], choice: Any) -> dict[str, Any]:
 def user_files(node: dict[str, Any]) -> dict[str, str]:
     """Of a node in API format: the inputs that name a user's own file or folder, and the names."""
     chosen = {name: node["inputs"][name] for name in FILE_FOLDERS.keys() & node["inputs"].keys()}
-    return {name: value for name, value in chosen.items() if not value.startswith(OF_THE_PACK)}
+    return {name: value for name, value in chosen.items() if not value.startswith((OF_THE_PACK, NOTHING))}
 
 
 # --- UI format -> API format -------------------------------------------------------------------------
