@@ -16,6 +16,7 @@ class SeesWhite:
 
     def detect(self, images):
         self.seen.append(tuple(images.shape))
+        assert images.shape[1] == 3
         assert 0 <= images.min() <= images.max() <= 1
         return [[self.face(image)] if (image > 0.5).all(0).any() else [] for image in images]
 
@@ -53,6 +54,13 @@ def test_the_working_size_does_not_change_where_a_face_is(height, width, working
     torch.testing.assert_close(face.landmarks, corners)
     assert face.score == 0.75
     assert face.embedding.tolist() == pytest.approx([0.6, 0.8])
+
+
+@pytest.mark.parametrize(("height", "width"), [*SIZES, (10, 100), (700, 9)])
+def test_what_fills_the_picture_that_is_seen_fills_the_picture(height, width):
+    """Exactly, although the sides that are seen are whole numbers of pixels."""
+    ((face,),) = AtWorkingSize(SeesWhite(), 64).detect(torch.ones(1, 3, height, width))
+    assert face.box == pytest.approx((0, 0, width, height))
 
 
 def test_a_clip_is_looked_at_a_few_frames_at_a_time_and_stays_in_order():

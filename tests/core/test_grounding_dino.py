@@ -42,6 +42,20 @@ def test_boxes_are_those_of_transformers_own_reading(dino, size):
     torch.testing.assert_close(torch.tensor([finding.score for finding in found]), expected["scores"][named])
 
 
+@pytest.mark.parametrize("size", [(60, 90), (90, 60), (300, 400)])
+def test_the_longer_side_that_it_sees_can_be_chosen(size, dino_folder, monkeypatch):
+    dino = load_grounding_dino(dino_folder, 128)
+    seen, look = [], dino.network.forward
+
+    def watch(pixel_values, **options):
+        seen.append(pixel_values.shape[-2:])
+        return look(pixel_values=pixel_values, **options)
+
+    monkeypatch.setattr(dino.network, "forward", watch)
+    dino.detect(torch.rand(*size, 3, generator=torch.Generator().manual_seed(0)), "cat", 0.05, 0.01)
+    assert seen == [tuple(pytest.approx(side * 128 / max(size), abs=1) for side in size)]
+
+
 def test_a_hugging_face_id_is_looked_up_in_the_users_own_cache(dino_folder, tmp_path, monkeypatch):
     cache = tmp_path / "models--someone--tiny-dino"
     (cache / "snapshots").mkdir(parents=True)
