@@ -16,8 +16,10 @@ from pathlib import Path
 import cv2
 import numpy as np
 import torch
+from torch import Tensor
 
 from vcd_core.files import unfinished_file
+from vcd_core.identity import load_id_token, save_id_token
 from vcd_core.standalone.cli import exit_code
 from vcd_core.standalone.demo_model import load_demo_model
 from vcd_core.standalone.model import StableDiffusion
@@ -42,13 +44,27 @@ def character(number: int) -> Look:
     return stranger(world.NOUNS[number % len(world.NOUNS)], FIRST_SEED + number)
 
 
+def vectors_of(model: StableDiffusion, number: int, out: Path) -> Tensor:
+    """(n, D) a character's token, learned once."""
+    name, look = f"character{number}", character(number)
+    file = out / f"{name}.safetensors"
+    if not file.exists():
+        token, _ = run.learn(model, list(whole_photos(look, number)), name, look.noun, seed=number)
+        save_id_token(token, out)
+    return load_id_token(file).vectors
+
+
+def folder_of(out: Path) -> Path:
+    """Where tokens and readings are kept that belong to these weights and settings."""
+    return out / measure.fingerprint(run.training_options(0), run.TOKENS)
+
+
 def observe(model: StableDiffusion, eyes: measure.Eyes, number: int, out: Path) -> dict[str, list[dict]]:
     """What the reader says of the pictures of one character, by way of calling them."""
     look = character(number)
-    token, _ = run.learn(model, list(whole_photos(look, number)), f"character{number}", look.noun, seed=number)
     subjects = {
         "noun": measure.by_noun(look),
-        "token": measure.by_token(look, token.vectors),
+        "token": measure.by_token(look, vectors_of(model, number, out)),
         "caption": measure.by_caption(look),
     }
     pictures = {
@@ -164,7 +180,7 @@ def main() -> int:
 def evaluate(characters: int, out: Path) -> None:
     cv2.setNumThreads(1)
     model, eyes = load_demo_model(WEIGHTS), load_eyes()
-    out = out / measure.fingerprint(run.training_options(0), run.TOKENS)
+    out = folder_of(out)
     kept = {"reader": lambda: accuracy(model, eyes)} | {
         f"{number:02}": partial(observe, model, eyes, number, out) for number in range(characters)
     }

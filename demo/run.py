@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from torch import Tensor
 
 from vcd_core.identity import (
     IDToken,
@@ -18,20 +19,31 @@ from vcd_core.identity import (
     load_photos,
     save_id_token,
 )
-from vcd_core.standalone.demo_model import load_demo_model, load_demo_motion, require_memory
+from vcd_core.motion import MotionModule
+from vcd_core.standalone.demo_model import (
+    STYLE_FILE,
+    load_demo_face_detector,
+    load_demo_model,
+    load_demo_motion,
+    require_memory,
+)
 from vcd_core.standalone.model import StableDiffusion
 from vcd_core.standalone.pipeline import ClipOptions, make_clip, plan, train_token
 from vcd_core.standalone.prompts import parse_prompt
+from vcd_core.standalone.style import merge_style
+from vcd_core.standalone.weights_folder import verified_file
 from vcd_core.video import write_video
 
 from . import measure
 from .characters import Look
+from .faces import FAR, NEAR, draw_faces_anew
 from .people import CAST, PHOTO_PLACES, PHOTOS, member
 from .report import frames_of, write_contact_sheet, write_html, write_loss, write_summary
 from .weights import WEIGHTS, load_eyes
 
 FRAMES, SIZE, FPS, TOKENS = 16, 128, 8.0, 4
 STEPS, BATCH, LEARNING_RATE = 100, 8, 3e-3
+FAR_PLACE = "in a desert"
 CLIPS = {"beach": "on a beach", "snow": "waving in the snow", "moon": "walking on the moon"}
 
 
@@ -54,7 +66,7 @@ def run(arguments: argparse.Namespace) -> None:
     save_id_token(token, out, overwrite=True)
 
     if arguments.style != "soft":
-        model = load_demo_model(WEIGHTS, style=True)
+        merge_style(model.unet, verified_file(WEIGHTS, STYLE_FILE))
     scores = {} if eyes is None else measured(model, eyes, member(name), token, arguments.seed)
     clips, files = {}, {}
     for title, ending in CLIPS.items():
@@ -63,6 +75,9 @@ def run(arguments: argparse.Namespace) -> None:
         options = ClipOptions(FRAMES, SIZE, measure.STEPS, measure.CFG, gamma=arguments.gamma, seed=arguments.seed)
         clips[prompt] = make_clip(model, parse_prompt(prompt, out), parse_prompt("", out), options, motion)
         files[prompt] = write_video(out / f"{title}.mp4", clips[prompt], FPS).name
+    for called, (title, clip) in face_drawn_anew(model, motion, token, out, arguments).items():
+        clips[called] = clip
+        files[called] = write_video(out / f"{title}.mp4", clip, FPS).name
 
     pictures = torch.stack([cropped(photo, SIZE) for photo in photos])
     faded = pictures[:, :3] * (0.25 + 0.75 * pictures[:, 3:])
@@ -97,6 +112,30 @@ def run(arguments: argparse.Namespace) -> None:
     }
     write_summary(out / "summary.json", summary)
     say(f"\nDone in {seconds:.0f} s. Open {page}, or look at {sheet}")
+
+
+def face_drawn_anew(
+    model: StableDiffusion, motion: MotionModule, token: IDToken, out: Path, arguments: argparse.Namespace
+) -> dict[str, tuple[str, Tensor]]:
+    """A clip from far away and what Face VCD makes of it: titles of the report, and of the files."""
+    from tqdm import tqdm
+
+    far, near = (parse_prompt(f"{opening} a {token.prompt} {FAR_PLACE}", out) for opening in (FAR, NEAR))
+    say(f"{FAR} a {token.prompt} {FAR_PLACE}, and Face VCD")
+    options = ClipOptions(FRAMES, SIZE, measure.STEPS, measure.CFG, gamma=arguments.gamma, seed=arguments.seed)
+    clip = make_clip(model, far, parse_prompt("", out), options, motion)
+    with tqdm(desc="drawing the face anew", unit="step") as progress:
+
+        def step(done: int, total: int) -> None:
+            progress.total = total
+            progress.update(done - progress.n)
+
+        detector = load_demo_face_detector(WEIGHTS)
+        refined, _ = draw_faces_anew(model, motion, detector, clip, near, arguments.seed, arguments.gamma, step)
+    return {
+        f"{FAR} a {token.prompt} {FAR_PLACE}": ("far", clip),
+        "the same, its face drawn anew by Face VCD": ("far_face", refined),
+    }
 
 
 def training_options(seed: int) -> TrainingOptions:

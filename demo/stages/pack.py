@@ -12,6 +12,7 @@ from vcd_core.motion import MotionModule
 from vcd_core.motion.lora import LowRank
 from vcd_core.standalone.config import DEMO
 from vcd_core.standalone.demo_model import (
+    DETECTOR_FILE,
     load_demo_model,
     load_demo_motion,
     write_demo_model,
@@ -23,7 +24,7 @@ from vcd_core.standalone.weights_folder import write_manifest
 
 from ..people import CAST, PHOTOS, member, write_photos
 from ..train import averaged_weights, write_checkpoint
-from ..weights import DETECTOR_FILE, NAMES_FILE, READER_FILE, WEIGHTS, load_eyes, load_parts
+from ..weights import NAMES_FILE, READER_FILE, WEIGHTS, load_eyes, load_parts
 from .image import load_text
 from .latents import load_vae
 from .motion import config as motion_config

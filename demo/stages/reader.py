@@ -16,10 +16,12 @@ from ..reader import NOWHERE, PLACE_NAMES, AttributeReader, head_crops, look_of,
 from ..tensors import as_pictures, as_tensor, mixed_precision
 from ..train import Draws, Stage
 from .degrade import degrade
-from .latents import latents, load_vae, scene
+from .latents import SHARD, latents, load_vae, scene
+from .motion import clip, clip_latents
 
 BATCH = 48
 COLOUR_WEIGHT = 4.0
+CLIP_FRAMES = (0, 7, 15)  # of each clip, decoded
 WAYS_TO_SEE = {"whole": ("full", "half"), "head": ("portrait", "close")}
 
 
@@ -36,13 +38,24 @@ def stage(folder: Path) -> Stage:
     )
 
 
+def decoded_scene(number: int) -> world.Scene:
+    """The scene behind decoded picture `number`: first pictures for the UNet, then frames of clips."""
+    if number < SHARD:
+        return scene(number)
+    clip_number, frame = divmod(number - SHARD, len(CLIP_FRAMES))
+    look, shots = clip(clip_number)
+    return world.Scene(look, shots[CLIP_FRAMES[frame]])
+
+
 def decoded_pictures(folder: Path) -> np.ndarray:
-    """(SHARD, 128, 128, 3) uint8: what the autoencoder makes of the first scenes; made once."""
+    """(N, 128, 128, 3) uint8: what the autoencoder makes of the scenes of the same numbers; made once."""
     file = folder / "decoded.npy"
     if not file.exists():
-        vae, whole = load_vae(folder), latents(folder, 1).float()
+        vae, whole = load_vae(folder), latents(folder, 1)
+        frames = clip_latents(folder)[:, list(CLIP_FRAMES)].flatten(0, 1)
+        encoded = torch.cat([whole, frames]).float()
         with torch.no_grad(), mixed_precision():
-            parts = [as_pictures(vae.decode(few).sample) for few in tqdm(whole.split(4), "decoding", unit="batch")]
+            parts = [as_pictures(vae.decode(few).sample) for few in tqdm(encoded.split(4), "decoding", unit="batch")]
         with unfinished_file(file) as unfinished, unfinished.open("wb") as stream:
             np.save(stream, np.concatenate(parts))
     return np.load(file, mmap_mode="r")
@@ -51,7 +64,7 @@ def decoded_pictures(folder: Path) -> np.ndarray:
 def loss(decoded: np.ndarray, reader: nn.Module, draws: Draws) -> tuple[Tensor, dict[str, float]]:
     rng = draws.numpy
     numbers = rng.integers(len(decoded), size=BATCH // 2)
-    scenes = [scene(int(number)) for number in numbers]
+    scenes = [decoded_scene(int(number)) for number in numbers]
     scenes += [world.random_scene(rng, "ink" if rng.random() < 0.5 else "soft") for _ in range(BATCH - len(scenes))]
     renders = [world.draw(one) for one in scenes]
     pictures = [*decoded[numbers], *(one.image for one in renders[len(numbers) :])]

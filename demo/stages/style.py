@@ -12,7 +12,7 @@ from ..train import Stage, averaged_weights
 from .image import stage as image_stage
 
 RANK = 8
-SHARDS = 3
+SHARDS = 1
 LAYERS = ("conv1", "conv2", "conv_shortcut", "to_q", "to_k", "to_v", "to_out.0", "proj_in", "proj_out", "conv")
 
 

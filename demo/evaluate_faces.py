@@ -1,0 +1,111 @@
+"""Measures what Face VCD does for small faces: python -m demo.evaluate_faces [--characters 16] [--out FOLDER].
+
+Each character's token (the one of `demo.evaluate`, where that has run) is drawn as a clip far away, with a face of 18
+to 32 pixels, and Face VCD draws that face anew. The attribute reader says how much like the character each frame's face
+is before and after; the likeness of neighbouring frames where the picture was drawn anew says how smoothly it moves.
+Clips are kept, so that a stopped run goes on where it was.
+"""
+
+import argparse
+import sys
+from functools import partial
+from pathlib import Path
+
+import cv2
+import numpy as np
+import torch
+from safetensors.torch import load_file, save_file
+from torch import Tensor
+
+from vcd_core.files import unfinished_file
+from vcd_core.motion import MotionModule
+from vcd_core.standalone.cli import exit_code
+from vcd_core.standalone.demo_model import load_demo_model, load_demo_motion
+from vcd_core.standalone.model import StableDiffusion
+from vcd_core.standalone.pipeline import ClipOptions, make_clip
+
+from . import evaluate, measure, world
+from .compare import interval
+from .faces import CROP, FAR, NEAR, STRENGTH, draw_faces_anew
+from .people import NEW_PLACES
+from .report import frames_of, write_contact_sheet
+from .weights import WEIGHTS, load_eyes
+
+FRAMES, GAMMA = 16, 0.1
+HIDDEN = ("shirt", "pattern")  # what a face does not show
+FIGURES = ("face, pixels", "likeness before", "after", "gain", "smoothness before", "after", "gain")
+
+
+def clips_of(
+    model: StableDiffusion, motion: MotionModule, eyes: measure.Eyes, number: int, out: Path
+) -> dict[str, Tensor]:
+    """A character's clip before and after Face VCD, (F, H, W, 3) in [0, 1], and what was drawn anew, (F, H, W)."""
+    look, place = evaluate.character(number), NEW_PLACES[number % len(NEW_PLACES)]
+    subject = measure.by_token(look, evaluate.vectors_of(model, number, out.parent))
+    options = ClipOptions(FRAMES, measure.SIZE, measure.STEPS, measure.CFG, "euler", "normal", GAMMA, number)
+    before = make_clip(model, [f"{FAR} ", *subject, f" {place}"], [""], options, motion)
+    near = [f"{NEAR} ", *subject, f" {place}"]
+    after, mask = draw_faces_anew(model, motion, eyes.detector, before, near, number, GAMMA)
+    rows = {f"character {number}: T2V": frames_of(before), f"character {number}: Face VCD": frames_of(after)}
+    write_contact_sheet(out / f"{number:02}.png", list(rows.items()))
+    return {"before": before, "after": after, "mask": mask}
+
+
+def figures_of(eyes: measure.Eyes, number: int, clips: dict[str, Tensor]) -> tuple[float, ...]:
+    """FIGURES of one character, means over its frames; smoothness is not a number where nothing was drawn anew."""
+    look = evaluate.character(number)
+    where = clips["mask"].amax(0) > 0.5
+    found = {}
+    for name in ("before", "after"):
+        clip = clips[name]
+        readings = eyes.read(clip.movedim(-1, 1))
+        found[name] = (
+            np.mean([0 if one.look is None else world.similarity(look, one.look, HIDDEN) for one in readings]),
+            likeness_of_neighbours(clip[:, where]),
+        )
+    boxes = [faces[0].box for faces in eyes.detector.detect(clips["before"].movedim(-1, 1)) if faces]
+    size = np.mean([max(x1 - x0, y1 - y0) for x0, y0, x1, y1 in boxes]) if boxes else np.nan
+    (likeness, smooth), (likeness_after, smooth_after) = found["before"], found["after"]
+    return size, likeness, likeness_after, likeness_after - likeness, smooth, smooth_after, smooth_after - smooth
+
+
+def likeness_of_neighbours(frames: Tensor) -> float:
+    """Mean correlation of neighbouring frames (F, pixels, 3), each frame's own mean taken off."""
+    flat = frames.flatten(1).double()
+    if not flat.shape[1]:
+        return float("nan")
+    centred = flat - flat.mean(1, keepdim=True)
+    return torch.cosine_similarity(centred[1:], centred[:-1]).mean().item()
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--characters", type=int, choices=range(2, 1000), default=16, metavar="N", help="2 or more")
+    parser.add_argument("--out", type=Path, default=Path("out/demo-evaluation"))
+    arguments = parser.parse_args()
+    return exit_code("demo.evaluate_faces", lambda: evaluate_faces(arguments.characters, arguments.out))
+
+
+def evaluate_faces(characters: int, out: Path) -> None:
+    cv2.setNumThreads(1)
+    model, motion, eyes = load_demo_model(WEIGHTS), load_demo_motion(WEIGHTS), load_eyes()
+    tokens = evaluate.folder_of(out)
+    out = tokens / f"faces-{measure.fingerprint(CROP, STRENGTH, FAR, NEAR, FRAMES, GAMMA)}"
+    out.mkdir(parents=True, exist_ok=True)
+    table = np.empty((characters, len(FIGURES)))
+    for number in range(characters):
+        file = out / f"{number:02}.safetensors"
+        if not file.exists():
+            clips = clips_of(model, motion, eyes, number, out)
+            with unfinished_file(file) as unfinished:
+                save_file({name: (clip * 255).round().byte() for name, clip in clips.items()}, unfinished)
+        clips = {name: clip.float() / 255 for name, clip in load_file(file).items()}
+        table[number] = figures_of(eyes, number, clips)
+    shown = partial(interval, generator=np.random.default_rng(0))
+    lines = [f"{characters} characters, {FRAMES} frames each; mean and 95 % interval over characters"]
+    lines += [f"{name:20} {shown(values[np.isfinite(values)])}" for name, values in zip(FIGURES, table.T, strict=True)]
+    sys.stdout.write("\n".join([*lines, f"Pictures and clips: {out}", ""]))
+
+
+if __name__ == "__main__":
+    sys.exit(main())
