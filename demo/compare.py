@@ -46,6 +46,7 @@ class Way:
         places: where the photos were taken, by turns.
         augmentation: of the photos; None for as they are and mirrored.
         levels: ranges of the noise level, each with vectors of its own.
+        context: the token learns to leave the surroundings to the prompt.
     """
 
     tokens: int = run.TOKENS
@@ -53,26 +54,31 @@ class Way:
     places: tuple[str, ...] = PHOTO_PLACES
     augmentation: Augmentation | None = None
     levels: int = 1
+    context: bool = True
 
 
 WORDLESS = Augmentation(far_words=(), near_words=())  # the demo model knows none of these words
 WAYS = {
     "ours": Way(),
-    "textual inversion: one vector, no masks": Way(tokens=1, masked=False),
-    "no masks": Way(masked=False),
+    "textual inversion: one vector, no masks": Way(tokens=1, masked=False, context=False),
+    "the paper's loss alone": Way(context=False),
+    "no masks": Way(masked=False, context=False),
     "one vector": Way(tokens=1),
     "augmented": Way(augmentation=WORDLESS),
     "three ranges of noise": Way(levels=3),
     "photos of one place": Way(places=PHOTO_PLACES[:1]),
-    "photos of one place, no masks": Way(places=PHOTO_PLACES[:1], masked=False),
+    "photos of one place, the paper's loss alone": Way(places=PHOTO_PLACES[:1], context=False),
+    "photos of one place, no masks": Way(places=PHOTO_PLACES[:1], masked=False, context=False),
 }
 PAIRS = (
     ("ours", "textual inversion: one vector, no masks"),
-    ("ours", "no masks"),
+    ("ours", "the paper's loss alone"),
+    ("the paper's loss alone", "no masks"),
     ("ours", "one vector"),
     ("augmented", "ours"),
     ("three ranges of noise", "ours"),
     ("photos of one place, no masks", "photos of one place"),
+    ("photos of one place, no masks", "photos of one place, the paper's loss alone"),
 )
 
 
@@ -113,9 +119,10 @@ def observe(model: StableDiffusion, eyes: measure.Eyes, way: Way, name: str, num
 
 def learn(model: StableDiffusion, photos: Sequence[Photo], way: Way, noun: str, seed: int) -> Tensor:
     """(levels * n, D)"""
-    recipe = Recipe(
-        noun, run.SIZE, way.tokens * way.levels, augmentation=way.augmentation, options=run.training_options(seed)
-    )
+    options = run.training_options(seed)
+    if not way.context:
+        options = replace(options, context_weight=0.0)
+    recipe = Recipe(noun, run.SIZE, way.tokens * way.levels, augmentation=way.augmentation, options=options)
     return train_token(model, plan(model, photos, recipe)).vectors
 
 

@@ -16,6 +16,8 @@ from .places import PLACES
 CROP = 96  # pixels
 CROP_UNITS = 3.8  # how much of the head's scale a crop shows
 CROP_MIDDLE = 0.2  # of it below the middle of the face
+VIEWS = ((0.0, 1.0), (0.04, 1.0), (-0.04, 1.0), (0.0, 1.05), (0.0, 0.95))
+"""How a face's box is moved, in widths, and scaled for each look at a face; answers are averaged over all of them."""
 NOWHERE = "nowhere in particular"
 PLACE_NAMES = (*PLACES, NOWHERE)
 
@@ -89,8 +91,9 @@ def read(reader: AttributeReader, detector: DrawnFaceDetector, images: Tensor) -
     pictures = images * 2 - 1
     places = [PLACE_NAMES[index] for index in reader.places(pictures).argmax(1)]
     whole = (0.0, 0.0, float(images.shape[-1]), float(images.shape[-2]))
-    boxes = [face.box if face else whole for face in found]
-    answers = reader(head_crops(pictures, torch.tensor(boxes)))
+    boxes = torch.tensor([face.box if face else whole for face in found])
+    answers = [reader(head_crops(pictures, _moved(boxes, *view))) for view in VIEWS]
+    answers = {name: torch.stack([one[name] for one in answers]).mean(0) for name in answers[0]}
     return [
         Reading(
             look_of(answers, number) if face else None,
@@ -99,6 +102,13 @@ def read(reader: AttributeReader, detector: DrawnFaceDetector, images: Tensor) -
         )
         for number, face in enumerate(found)
     ]
+
+
+def _moved(boxes: Tensor, across: float, scale: float) -> Tensor:
+    """Boxes (N, 4) moved to the right by a part of their width, and scaled about their middles."""
+    middle, half = (boxes[:, :2] + boxes[:, 2:]) / 2, (boxes[:, 2:] - boxes[:, :2]) / 2
+    middle = middle + 2 * half * torch.tensor([across, 0.0])
+    return torch.cat([middle - scale * half, middle + scale * half], 1)
 
 
 def similarity(true: Look, seen: Reading) -> float:

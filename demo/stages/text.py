@@ -4,7 +4,7 @@ SD1.5's text encoder learned from pictures and captions of half a billion people
 learns (1) to bind words to things: linear heads read every attribute, the place and the framing from the states at
 and behind the end of the prompt; and (2) that people have names: a small network makes one, two or four vectors from
 somebody's attributes, and the heads must read the attributes back from a prompt with these in front of the noun. The
-network is thrown away afterwards; an ID token has to be found from photos.
+network is for training alone: an ID token has to be found from photos.
 """
 
 from pathlib import Path

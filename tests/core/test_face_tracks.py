@@ -4,7 +4,16 @@ import numpy as np
 import pytest
 import torch
 
-from vcd_core.faces import ALL, CutFinder, Track, TrackOptions, choose_tracks, smoothed, track_faces
+from vcd_core.faces import (
+    ALL,
+    CutFinder,
+    Track,
+    TrackOptions,
+    choose_tracks,
+    reference_embedding,
+    smoothed,
+    track_faces,
+)
 from vcd_core.faces.choice import ORDERS
 from vcd_core.vision import Face
 
@@ -200,3 +209,29 @@ def test_a_reference_chooses_by_likeness():
         choose_tracks(tracks_of(face(60, 90)), (200, 300), reference=np.array([1.0, 0, 0]))
     with pytest.raises(ValueError, match="largest first, left to right"):
         choose_tracks(tracks, (200, 300), order="biggest")
+
+
+@pytest.mark.parametrize(
+    ("faces", "message"),
+    [
+        ([], "shows no face"),
+        ([face(20, 20, who=[1, 0]), face(60, 20, who=[0, 1])], "shows 2 faces"),
+        ([face(20, 20)], "choose insightface"),
+    ],
+)
+def test_a_reference_shows_one_person_to_a_detector_that_knows_people(faces, message):
+    class Found:
+        def detect(self, images):
+            assert images.shape == (1, 3, 40, 80)
+            return [faces]
+
+    with pytest.raises(ValueError, match=message):
+        reference_embedding(Found(), torch.zeros(40, 80, 4))
+
+
+def test_a_reference_is_what_the_detector_makes_of_it():
+    class Found:
+        def detect(self, images):
+            return [[face(20, 20, who=[3, 4])]]
+
+    np.testing.assert_allclose(reference_embedding(Found(), torch.zeros(40, 80, 3)), [0.6, 0.8], rtol=1e-6)
