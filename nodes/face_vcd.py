@@ -125,7 +125,10 @@ class FaceVCD(io.ComfyNode):
                     "detector", optional=True, tooltip="From Load Face Detector (VCD); not needed with boxes or masks."
                 ),
                 FaceBoxes.Input(
-                    "boxes", optional=True, tooltip="Boxes that another node found, such as MediaPipe Face Landmarker."
+                    "boxes",
+                    optional=True,
+                    tooltip="Boxes that another node found, such as MediaPipe Face Landmarker.",
+                    extra_dict={"forceInput": True},  # newer pages would draw a box to fill in, and send it
                 ),
                 io.Mask.Input("masks", optional=True, tooltip="Or masks of the faces, one a frame, or one for all."),
                 io.Image.Input(

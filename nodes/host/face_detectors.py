@@ -5,7 +5,8 @@ from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
 
-from torch import Tensor, nn
+from comfy.model_patcher import ModelPatcher
+from torch import Tensor
 
 from ...vcd_core.standalone.demo_model import load_demo_face_detector
 from ...vcd_core.standalone.weights_folder import manifest_fingerprint
@@ -26,7 +27,7 @@ from ...vcd_core.vision import (
 )
 from .demo import WEIGHTS as DEMO_WEIGHTS
 from .folders import DETECTION, INSIGHTFACE, detection_files, insightface_packs, model_folders
-from .memory import on_compute_device
+from .memory import on_compute_device, patcher_of
 
 CENTERFACE_KIND, INSIGHTFACE_KIND, YUNET_KIND, WORDS_KIND, DEMO_KIND = KINDS = (
     "centerface",
@@ -51,7 +52,7 @@ class OnComputeDevice:
     """A FaceDetector of a network that is where ComfyUI computes while it looks, and not otherwise."""
 
     detector: FaceDetector
-    network: nn.Module
+    network: ModelPatcher
     working_memory: int
 
     def detect(self, images: Tensor) -> list[list[Face]]:
@@ -132,10 +133,10 @@ def load_face_detector(
     elif kind == WORDS_KIND:
         network = load_grounding_dino(grounding_dino, size or None)
         named = NamedFaces(network, prompt, **({"box_threshold": threshold} if threshold else {}))
-        detector = OnComputeDevice(named, network, WORDS_MEMORY)
+        detector = OnComputeDevice(named, patcher_of(network), WORDS_MEMORY)
     else:
         network = load_demo_face_detector(DEMO_WEIGHTS, **({"threshold": threshold} if threshold else {}))
-        detector = OnComputeDevice(AtWorkingSize(network, size or DEMO_SIZE), network, DEMO_MEMORY)
+        detector = OnComputeDevice(AtWorkingSize(network, size or DEMO_SIZE), patcher_of(network), DEMO_MEMORY)
     return detector, LICENCES[kind]
 
 

@@ -138,7 +138,7 @@ def test_the_demo_s_detector_finds_its_characters():
         (again,) = detect(output, large)
         assert len(faces) == len(again) == 1
         assert [edge / 4 for edge in again[0].box] == pytest.approx(faces[0].box, abs=2)
-    network = output.result[0].network
+    network = output.result[0].network.model
     assert next(network.parameters()).device == model_management.unet_offload_device()
     assert detect(load("demo", threshold=0.99), image) == [[]]
 

@@ -44,6 +44,7 @@ def test_the_demo_draws_a_face_anew_by_one_press(server: Server):
     frames, rate = video(result, graph.find("SaveVideo"))
     assert (frames.shape, rate) == ((16, 128, 128, 3), 8)
     assert "16 frames; faces in" in str(result.outputs[report])
+    assert "memory leak" not in server.log(10**6)
 
 
 def test_a_real_face_in_a_real_video_changes_and_its_sound_stays(server, checkpoint, motion_module, film):

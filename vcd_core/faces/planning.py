@@ -14,7 +14,7 @@ from .crops import CropOptions, CropPath, plan_crop
 from .cuts import CutFinder
 from .tracks import Track, TrackOptions, track_faces
 
-BATCH = 8  # frames that a detector sees at once
+BATCH = 16  # frames that a detector sees at once
 USUAL_TRACKING = TrackOptions()
 
 
