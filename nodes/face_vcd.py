@@ -1,11 +1,10 @@
 """Face VCD."""
 
-import comfy.samplers
 from comfy_api.latest import io, ui
 
 from ..vcd_core.faces import ALL, ORDERS, CropOptions, RefineOptions
 from .host.faces import FaceSampling, given_faces, refine_clip
-from .noise import GAMMA, MAX_SEED
+from .noise import GAMMA, sampling_inputs
 from .sockets import FaceBoxes, FaceDetectorSocket
 
 
@@ -29,14 +28,7 @@ class FaceVCD(io.ComfyNode):
                     "positive", tooltip="Who it is: a photo of embedding:ava woman, and how she looks, close by."
                 ),
                 io.Conditioning.Input("negative", tooltip="What the face must not show."),
-                io.Int.Input(
-                    "seed",
-                    default=0,
-                    min=0,
-                    max=MAX_SEED,
-                    control_after_generate=True,
-                    tooltip="The same seed gives the same faces.",
-                ),
+                *sampling_inputs(sampler="euler", scheduler="normal"),
                 io.Float.Input(
                     "strength",
                     default=0.5,
@@ -45,28 +37,6 @@ class FaceVCD(io.ComfyNode):
                     step=0.01,
                     tooltip="How much is drawn anew. 0.3-0.5 sharpens a face that is right, 0.6-0.8 gives it another "
                     "identity; 0.8 is the published workflow's. 0 changes nothing.",
-                ),
-                io.Int.Input("steps", default=20, min=1, max=1000, tooltip="Denoising steps; all are taken."),
-                io.Float.Input(
-                    "cfg",
-                    default=8.0,
-                    min=0.0,
-                    max=100.0,
-                    step=0.1,
-                    round=0.01,
-                    tooltip="How strictly the prompt is followed.",
-                ),
-                io.Combo.Input(
-                    "sampler_name",
-                    options=comfy.samplers.KSampler.SAMPLERS,
-                    default="euler",
-                    tooltip="Any of ComfyUI's samplers.",
-                ),
-                io.Combo.Input(
-                    "scheduler",
-                    options=comfy.samplers.KSampler.SCHEDULERS,
-                    default="normal",
-                    tooltip="Any of ComfyUI's schedulers.",
                 ),
                 io.Float.Input(
                     "gamma",
@@ -177,11 +147,11 @@ class FaceVCD(io.ComfyNode):
         positive,
         negative,
         seed: int,
-        strength: float,
         steps: int,
         cfg: float,
         sampler_name: str,
         scheduler: str,
+        strength: float,
         gamma: float,
         size: int,
         crop_factor: float,

@@ -10,6 +10,48 @@ GAMMA = {"min": 0.0, "max": 1.0, "step": 0.01}
 MAX_SEED = 0xFFFFFFFFFFFFFFFF
 
 
+def sampling_inputs(sampler: str, scheduler: str) -> list[io.Input]:
+    """KSampler's, with these defaults."""
+    return [
+        io.Int.Input(
+            "seed",
+            default=0,
+            min=0,
+            max=MAX_SEED,
+            control_after_generate=True,
+            tooltip="The same seed gives the same clip.",
+        ),
+        io.Int.Input(
+            "steps",
+            default=20,
+            min=1,
+            max=10000,
+            tooltip="Denoising steps. 20-25 are usual.",
+        ),
+        io.Float.Input(
+            "cfg",
+            default=8.0,
+            min=0.0,
+            max=100.0,
+            step=0.1,
+            round=0.01,
+            tooltip="How strictly the prompt is followed. 7-8 is usual; 1 ignores the negative prompt.",
+        ),
+        io.Combo.Input(
+            "sampler_name",
+            options=comfy.samplers.KSampler.SAMPLERS,
+            default=sampler,
+            tooltip="Any of ComfyUI's samplers.",
+        ),
+        io.Combo.Input(
+            "scheduler",
+            options=comfy.samplers.KSampler.SCHEDULERS,
+            default=scheduler,
+            tooltip="Any of ComfyUI's schedulers.",
+        ),
+    ]
+
+
 class CorrelatedNoise(io.ComfyNode):
     @classmethod
     def define_schema(cls) -> io.Schema:
@@ -55,42 +97,7 @@ class VCDSampler(io.ComfyNode):
             "noise at every step (ancestral and SDE samplers), that noise too.",
             inputs=[
                 io.Model.Input("model", tooltip="The model that denoises, usually with a motion module."),
-                io.Int.Input(
-                    "seed",
-                    default=0,
-                    min=0,
-                    max=MAX_SEED,
-                    control_after_generate=True,
-                    tooltip="The same seed gives the same clip.",
-                ),
-                io.Int.Input(
-                    "steps",
-                    default=20,
-                    min=1,
-                    max=10000,
-                    tooltip="Denoising steps. 20-25 are usual.",
-                ),
-                io.Float.Input(
-                    "cfg",
-                    default=8.0,
-                    min=0.0,
-                    max=100.0,
-                    step=0.1,
-                    round=0.01,
-                    tooltip="How strictly the prompt is followed. 7-8 is usual; 1 ignores the negative prompt.",
-                ),
-                io.Combo.Input(
-                    "sampler_name",
-                    options=comfy.samplers.KSampler.SAMPLERS,
-                    default="dpmpp_2m",
-                    tooltip="Any of ComfyUI's samplers.",
-                ),
-                io.Combo.Input(
-                    "scheduler",
-                    options=comfy.samplers.KSampler.SCHEDULERS,
-                    default="karras",
-                    tooltip="Any of ComfyUI's schedulers.",
-                ),
+                *sampling_inputs(sampler="dpmpp_2m", scheduler="karras"),
                 io.Conditioning.Input("positive", tooltip="What the clip shows, with embedding:NAME and the noun."),
                 io.Conditioning.Input("negative", tooltip="What it must not show."),
                 io.Latent.Input("latent_image", tooltip="The clip to denoise, its frames as a batch."),
