@@ -33,7 +33,7 @@ def soft_picture(seed=0, blur=1.5, shape=PICTURE) -> np.ndarray:
 
 def square(centre, side, roll=0.0, face=40.0) -> CropPath:
     faces = np.array([[*centre, face, face]], float)
-    return CropPath(0, np.array([centre], float), np.array([float(side)]), np.array([roll]), faces)
+    return CropPath(0, np.array([centre], float), np.array([float(side)]), np.array([roll]), faces, np.ones(1))
 
 
 # --- where it is ----------------------------------------------------------------------------------------
@@ -106,6 +106,19 @@ def test_eyes_are_levelled_where_landmarks_are_known():
     np.testing.assert_allclose(plan_crop(leaning, PICTURE, CropOptions(upright=True)).rolls, 0.3, atol=1e-6)
     assert not plan_crop(leaning, PICTURE, CropOptions()).rolls.any()
     assert not plan_crop(track([[160, 120]] * 9), PICTURE, CropOptions(upright=True)).rolls.any()
+
+
+@pytest.mark.parametrize(("gap", "hidden"), [(1, 0), (3, 0), (4, 2), (9, 7)])
+def test_a_face_that_is_hidden_for_long_is_not_drawn(gap, hidden):
+    """A short gap is the detector's fault; in a long one something stands before the face."""
+    seen = np.ones(20, bool)
+    seen[5 : 5 + gap] = False
+    path = plan_crop(track([[160, 120]] * 20, seen=seen), PICTURE, CropOptions())
+    drawn = np.array([mask_in_crop(path, number, 64, CropOptions()).max() for number in range(20)])
+    assert (drawn < 0.01).sum() == hidden
+    assert (drawn[seen] > 0.99).all()
+    if hidden:
+        np.testing.assert_allclose(drawn[[5, 4 + gap]], 0.5, atol=0.01)
 
 
 @pytest.mark.parametrize(

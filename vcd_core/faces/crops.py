@@ -28,6 +28,8 @@ class CropOptions:
         mask_margin: size of what is drawn anew over the face's box.
         feather: part of that in which the new fades into the old, in [0, 1].
         upright: turn the crop so that the eyes are level, where landmarks are known.
+        bridged: frames; a gap up to so long, in which the detector lost the face, is drawn like the frames around it.
+            In a longer one the face is taken to be hidden, and left alone.
     """
 
     size: int = 512
@@ -36,6 +38,7 @@ class CropOptions:
     mask_margin: float = 1.4
     feather: float = 0.4
     upright: bool = False
+    bridged: int = 3
 
     def __post_init__(self) -> None:
         if self.size < 64 or self.size % 8:
@@ -58,6 +61,7 @@ class CropPath:
         sides: (n,) pixels of the picture that the square shows.
         rolls: (n,) radians by which it is turned clockwise.
         faces: (n, 4) the face's middle x, y and its width and height, as smooth as the square's path, pixels.
+        shown: (n,) in [0, 1], how far the face is to be drawn anew: 0 where it is hidden.
     """
 
     first: int
@@ -65,6 +69,7 @@ class CropPath:
     sides: np.ndarray
     rolls: np.ndarray
     faces: np.ndarray
+    shown: np.ndarray
 
     @property
     def frames(self) -> range:
@@ -91,7 +96,8 @@ def plan_crop(track: Track, picture: tuple[int, int], options: CropOptions) -> C
     sides = np.minimum(sides, max(height, width))
     limits = np.array([width, height], float)
     half = np.minimum(sides[:, None] / 2, limits / 2)
-    return CropPath(track.first, np.clip(centres, half, limits - half), sides, _rolls(track, options), faces)
+    shown = _shown(track.seen, options.bridged)
+    return CropPath(track.first, np.clip(centres, half, limits - half), sides, _rolls(track, options), faces, shown)
 
 
 def cut_out(frame: np.ndarray, path: CropPath, number: int, size: int) -> np.ndarray:
@@ -177,7 +183,7 @@ def _mask(along: np.ndarray, down: np.ndarray, path: CropPath, number: int, opti
     squares = np.square(np.square((along - off_x) / half_width)) + np.square(np.square((down - off_y) / half_height))
     face = _fade((1 - np.sqrt(np.sqrt(squares))) / max(options.feather, 1e-6))
     edge = _fade((side / 2 - np.maximum(np.abs(along), np.abs(down))) / (0.05 * side))
-    return (face * edge).astype(np.float32)
+    return (float(path.shown[number]) * face * edge).astype(np.float32)
 
 
 def _drawn_anew(path: CropPath, number: int, options: CropOptions) -> np.ndarray:
@@ -189,6 +195,21 @@ def _fade(values: np.ndarray) -> np.ndarray:
     """0 below 0, 1 above 1, smooth between: 3 t² - 2 t³."""
     t = np.clip(values, 0, 1)
     return t * t * (3 - 2 * t)
+
+
+def _shown(seen: np.ndarray, bridged: int) -> np.ndarray:
+    """1 where a face was seen and in short gaps; 0 in long ones, but a half at their two ends."""
+    shown = np.ones(len(seen))
+    start = None
+    for number, is_seen in enumerate(seen):
+        if not is_seen and start is None:
+            start = number
+        if is_seen and start is not None:
+            if number - start > bridged:
+                shown[start:number] = 0
+                shown[[start, number - 1]] = 0.5
+            start = None
+    return shown
 
 
 def _rolls(track: Track, options: CropOptions) -> np.ndarray:
