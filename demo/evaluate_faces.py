@@ -33,7 +33,17 @@ from .weights import WEIGHTS, load_eyes
 
 FRAMES, GAMMA = 16, 0.1
 HIDDEN = ("shirt", "pattern")  # what a face does not show
-FIGURES = ("face, pixels", "likeness before", "after", "gain", "smoothness before", "after", "gain")
+FIGURES = (
+    "face, pixels",
+    "found before",
+    "after",
+    "likeness before",
+    "after",
+    "gain",
+    "smoothness before",
+    "after",
+    "gain",
+)
 
 
 def clips_of(
@@ -52,21 +62,20 @@ def clips_of(
 
 
 def figures_of(eyes: measure.Eyes, number: int, clips: dict[str, Tensor]) -> tuple[float, ...]:
-    """FIGURES of one character, means over its frames; smoothness is not a number where nothing was drawn anew."""
-    look = evaluate.character(number)
-    where = clips["mask"].amax(0) > 0.5
-    found = {}
-    for name in ("before", "after"):
-        clip = clips[name]
-        readings = eyes.read(clip.movedim(-1, 1))
-        found[name] = (
-            np.mean([0 if one.look is None else world.similarity(look, one.look, HIDDEN) for one in readings]),
-            likeness_of_neighbours(clip[:, where]),
-        )
+    """FIGURES of one character, means over its frames; likeness over those in which a face was found in both clips.
+
+    Smoothness is not a number where nothing was drawn anew.
+    """
+    look, where = evaluate.character(number), clips["mask"].amax(0) > 0.5
+    read = [eyes.read(clips[name].movedim(-1, 1)) for name in ("before", "after")]
+    both = [pair for pair in zip(*read, strict=True) if all(one.look is not None for one in pair)]
+    likeness = np.array([[world.similarity(look, one.look, HIDDEN) for one in pair] for pair in both]).reshape(-1, 2)
+    before, after = likeness.mean(0) if len(both) else (np.nan, np.nan)
+    smooth, smooth_after = (likeness_of_neighbours(clips[name][:, where]) for name in ("before", "after"))
     boxes = [faces[0].box for faces in eyes.detector.detect(clips["before"].movedim(-1, 1)) if faces]
     size = np.mean([max(x1 - x0, y1 - y0) for x0, y0, x1, y1 in boxes]) if boxes else np.nan
-    (likeness, smooth), (likeness_after, smooth_after) = found["before"], found["after"]
-    return size, likeness, likeness_after, likeness_after - likeness, smooth, smooth_after, smooth_after - smooth
+    found = [np.mean([one.look is not None for one in readings]) for readings in read]
+    return size, *found, before, after, after - before, smooth, smooth_after, smooth_after - smooth
 
 
 def likeness_of_neighbours(frames: Tensor) -> float:

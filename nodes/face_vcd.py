@@ -16,8 +16,8 @@ class FaceVCD(io.ComfyNode):
             display_name="Face VCD (VCD)",
             category="VCD/faces",
             description="Follows the faces in a clip and draws each anew, large and close, by a model and the prompt "
-            "of its person; frames without the face, and all around it, stay as they are. Works on any clip. Several "
-            "people take several nodes, each with its face and its prompt.",
+            "of its person; all around it stays as it is. Works on any clip. Several people take several nodes, each "
+            "with its face and its prompt.",
             inputs=[
                 io.Image.Input("clip", tooltip="The frames of a clip, from any source."),
                 io.Model.Input(
@@ -56,7 +56,7 @@ class FaceVCD(io.ComfyNode):
                 io.Float.Input(
                     "crop_factor",
                     default=2.0,
-                    min=1.0,
+                    min=1.2,
                     max=8.0,
                     step=0.1,
                     tooltip="The square over the face. More shows the model more around the face, and the face "
@@ -82,7 +82,7 @@ class FaceVCD(io.ComfyNode):
                     "faces",
                     options=list(ORDERS),
                     default=ORDERS[0],
-                    tooltip="The order in which faces are counted, in each shot anew.",
+                    tooltip="The order in which the faces that are there at the same time are counted.",
                 ),
                 io.Int.Input(
                     "which",
@@ -170,9 +170,11 @@ class FaceVCD(io.ComfyNode):
         found = given_faces(clip, boxes, masks)
         if detector is None and found is None:
             raise ValueError("connect a detector from Load Face Detector (VCD), or boxes or masks of the faces")
+        if found is not None and reference is not None:
+            raise ValueError("a reference needs a detector that recognises people: take the boxes and masks away")
         refined = refine_clip(
             clip,
-            found or detector,
+            detector if found is None else found,
             FaceSampling(model, vae, positive, negative, seed, steps, cfg, sampler_name, scheduler),
             CropOptions(size, crop_factor, mask_margin=mask_factor, feather=feather, upright=upright),
             RefineOptions(

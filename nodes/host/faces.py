@@ -26,6 +26,8 @@ from ...vcd_core.faces import (
 from ...vcd_core.vision import FaceDetector, GivenBoxes, GivenMasks
 from .sampling import sample
 
+SHOWN_CROP = 256  # pixels: crops are for looking at, and there can be many
+
 
 @dataclass(frozen=True)
 class FaceSampling:
@@ -72,6 +74,7 @@ def refine_clip(
     """Finds, follows and draws anew the faces of a clip (F, H, W, 3 or 4) in [0, 1]; alpha is handed through."""
     clip = clip.float().cpu()
     frames = clip[..., :3].contiguous()
+    _check_vae(sampling.vae, crop.size)
     embedding = None if reference is None else reference_embedding(detector, _one_photo(reference))
     looked_at = comfy.utils.ProgressBar(len(frames))
 
@@ -81,24 +84,35 @@ def refine_clip(
 
     found = find_faces(frames, detector, looked)
     plan = plan_faces(found, crop, FaceChoice(order, index, embedding))
+    shown_size = min(crop.size, SHOWN_CROP)
+    if options.strength == 0:
+        plan.report.append("strength 0 changes nothing")
     if not plan.paths or options.strength == 0:
-        size = crop.size
-        return FacesRefined(clip, torch.zeros(clip.shape[:3]), torch.zeros(1, size, 2 * size, 3), plan.report)
+        return FacesRefined(
+            clip, torch.zeros(clip.shape[:3]), torch.zeros(1, shown_size, 2 * shown_size, 3), plan.report
+        )
     refine = face_refiner(sampling, options.gamma, window_count(plan.paths, options))
-    results = list(refine_faces(frames, [FaceJob(path, refine) for path in plan.paths], crop, options))
-    images = torch.stack([result.image for result in results])
-    pairs = [
-        torch.cat(result.crops[number], 1)
-        for number in range(len(plan.paths))
-        for result in results
-        if number in result.crops
-    ]
-    return FacesRefined(
-        torch.cat([images, clip[..., 3:]], -1),
-        torch.stack([result.mask for result in results]),
-        torch.stack(pairs),
-        plan.report,
-    )
+    jobs = [FaceJob(path, refine) for path in plan.paths]
+    made, masks, pairs = clip.clone(), torch.zeros(clip.shape[:3]), [[] for _ in jobs]
+    for number, result in enumerate(refine_faces(frames, jobs, crop, options)):
+        made[number, ..., :3], masks[number] = result.image, result.mask
+        for job, pair in result.crops.items():
+            pairs[job].append(torch.cat([_small(picture, shown_size) for picture in pair], 1))
+    return FacesRefined(made, masks, torch.stack([pair for of_face in pairs for pair in of_face]).float(), plan.report)
+
+
+def _check_vae(vae, size: int) -> None:
+    factor = vae.spacial_compression_encode()
+    if vae.latent_dim != 2:
+        raise ValueError("the VAE is of a video model: Face VCD draws with image models, such as Stable Diffusion 1.5")
+    if size % factor:
+        raise ValueError(f"size must be a multiple of {factor} for this VAE, not {size}")
+
+
+def _small(picture: Tensor, size: int) -> Tensor:
+    """(S, S, 3) -> (size, size, 3), in half precision until all are there."""
+    small = F.interpolate(picture.movedim(-1, 0)[None], (size, size), mode="area")[0].movedim(0, -1)
+    return small.half()
 
 
 def face_refiner(sampling: FaceSampling, gamma: float, windows: int) -> Refine:

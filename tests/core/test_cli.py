@@ -414,6 +414,35 @@ def test_what_cannot_be_done_to_a_video_is_said(vcd, files, film, detector, tmp_
     assert not (tmp_path / "out.mp4").exists()
 
 
+def test_strength_zero_and_the_video_itself(vcd, files, film, detector, tmp_path):
+    code, out, _ = vcd(*face_arguments(files, **{"--strength": 0}))
+    assert code == 0
+    assert "strength 0 changes nothing" in out
+    assert (tmp_path / "out.mp4").read_bytes() == film.read_bytes()
+    arguments = face_arguments(files)
+    arguments[2] = "in.mp4"
+    code, _, err = vcd(*arguments)
+    assert code == 2
+    assert "is the video itself" in err
+
+
+@pytest.mark.parametrize("option", ["--checkpoint", "--motion-module"])
+def test_a_misspelt_file_is_said_before_the_video_is_looked_at(vcd, files, film, detector, option):
+    detector(None)  # nothing could be found with it
+    code, _, err = vcd(*face_arguments(files, **{option: "absent.ckpt"}))
+    assert code == 2
+    assert "absent.ckpt" in err
+
+
+def test_an_interrupted_drawing_leaves_nothing(vcd, files, film, detector, tmp_path, monkeypatch):
+    def stop(*_, **__):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(commands, "refine_faces", stop)
+    assert vcd(*face_arguments(files))[0] == 130
+    assert [path.name for path in tmp_path.iterdir()] == ["in.mp4"]
+
+
 def test_a_video_that_is_none_is_said(vcd, files, detector, tmp_path):
     (tmp_path / "in.mp4").write_bytes(b"nothing")
     code, _, err = vcd(*face_arguments(files))

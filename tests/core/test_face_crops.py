@@ -173,6 +173,24 @@ def test_what_was_enlarged_comes_back_as_it_was(centre, side, roll):
     assert -10 * np.log10(error) >= 45
 
 
+@pytest.mark.parametrize("box", [(0, 100, 100, 220), (20, 20, 100, 110), (560, 200, 660, 300)])
+@pytest.mark.parametrize("roll", [0.3, -0.6])
+@pytest.mark.parametrize("margin", [1.5, 3.0])
+def test_a_leaning_face_at_the_border_comes_back_too(box, roll, margin):
+    """There the square's middle is not the face's."""
+    x0, y0, x1, y1 = box
+    landmarks = np.full((5, 5, 2), np.nan)
+    landmarks[:, 0], landmarks[:, 1] = (0, 0), (np.cos(roll), np.sin(roll))
+    leaning = Track(0, np.array([box] * 5, float), np.ones(5, bool), landmarks, None, 0)
+    options, frame = CropOptions(margin=margin, upright=True), soft_picture(shape=(360, 640), blur=3)
+    path = plan_crop(leaning, (360, 640), options)
+    mask, (x, y) = mask_in_frame(path, 2, (360, 640), options)
+    back = put_back(cut_out(frame, path, 2, 512), path, 2, (x, y), mask.shape)
+    assert back.shape == (*mask.shape, 3)
+    error = np.square(back - frame[y : y + mask.shape[0], x : x + mask.shape[1]])[mask > 0]
+    assert -10 * np.log10(error.mean()) >= 40
+
+
 # --- the mask -------------------------------------------------------------------------------------------
 
 

@@ -7,7 +7,7 @@ import pytest
 import torch
 from torch.testing import assert_close
 
-from vcd_core.faces import CropOptions, FaceJob, RefineOptions, plan_crop, refine_faces, track_faces
+from vcd_core.faces import CropOptions, FaceJob, RefineOptions, plan_crop, refine_faces, refinement, track_faces
 from vcd_core.vision import Face
 
 CROP = CropOptions(size=64, margin=2.0, mask_margin=1.3)
@@ -127,8 +127,53 @@ def test_windows_cover_a_track_evenly_and_share_their_noise(length, window, over
         assert likeness == pytest.approx(0.5, abs=5 / (256 * length) ** 0.5)
 
 
-def test_a_window_fades_into_the_next():
+@pytest.mark.parametrize("overlap", [0, 3])
+def test_noise_goes_on_from_window_to_window(overlap):
+    """At gamma 1 all frames of a face start from one and the same noise."""
+    noises = []
+
+    def recording(clip, mask, noise, strength):
+        noises.append(noise)
+        return clip
+
+    frames = clip_of(32)
+    (path,) = paths_of((lambda t: (60, 48), range(32)), frames=32)
+    refined(frames, [FaceJob(path, recording)], gamma=1.0, overlap=overlap)
+    assert len(noises) > 1
+    for noise in noises:
+        assert torch.equal(noise, noises[0][:1].expand_as(noise))
+
+
+def test_a_face_does_not_undo_its_neighbour():
+    """The second's square shows the first as it was; where their masks overlap, each is put back where it is nearer."""
+    frames = [torch.full((96, 128, 3), 0.5)] * 3
+    paths = paths_of((lambda t: (50, 48), range(3)), (lambda t: (74, 48), range(3)), frames=3)
+    left = refined(frames, [FaceJob(paths[0], red), FaceJob(paths[1], identity)])[1].image
+    alone = refined(frames, [FaceJob(paths[0], red)])[1].image
+    own = slice(40, 57), slice(42, 58)  # of the first face's box, its middle
+    assert (left[own] - alone[own]).abs().max() < 0.05
+    assert (left[48, 74] - frames[0][48, 74]).abs().max() < 0.05
+
+
+def test_a_face_outside_the_picture_is_no_error():
+    crop = CropOptions(size=64, mask_margin=0.5)
+    found = [[Face((-30.0, 40.0, 1.0, 70.0), 0.9)]] * 3
+    path = plan_crop(track_faces(found)[0][0], (96, 128), crop)
+    for frame, result in zip(
+        clip_of(3), refine_faces(clip_of(3), [FaceJob(path, red)], crop, RefineOptions()), strict=True
+    ):
+        assert torch.equal(frame[:, 40:], result.image[:, 40:])
+
+
+def test_pixels_that_are_not_numbers_are_said():
+    (path,) = paths_of((moving, range(3)), frames=3)
+    with pytest.raises(ValueError, match="not numbers"):
+        refined(clip_of(3), [FaceJob(path, lambda clip, *_: clip * float("nan"))])
+
+
+def test_a_window_fades_into_the_next(monkeypatch):
     """Windows that answer with their number: no frame jumps by more than its part of the overlap."""
+    monkeypatch.setattr(refinement, "colour_gains", lambda before, *_: np.ones((len(before), 3)))
     calls = []
 
     def numbered(clip, mask, noise, strength):

@@ -194,6 +194,21 @@ def test_faces_are_counted_in_an_order(order, expected):
     assert choose_tracks(tracks, (200, 300), order=order, index=3)[0] == []
 
 
+def test_somebody_who_was_hidden_keeps_her_number():
+    """Two tracks of one person, one after the other, are not two people."""
+    found = [[face(60, 90, 50)] if not 30 <= t < 50 else [] for t in range(100)]
+    tracks = track_faces(found)[0]
+    assert len(tracks) == 2
+    assert choose_tracks(tracks, (200, 300), index=0) == (tracks, [])
+    assert choose_tracks(tracks, (200, 300), index=1)[0] == []
+
+
+def test_a_short_shot_in_a_long_clip_has_its_faces():
+    found = [[face(100, 100)] if 50 <= t < 52 else [] for t in range(100)]
+    assert len(track_faces(found, cuts=[50, 52])[0]) == 1
+    assert len(track_faces(found)[0]) == 0
+
+
 def test_a_choice_is_made_in_every_shot_anew():
     tracks = tracks_of(face(60, 90, 50), face(150, 100, 60), cuts=[5])
     chosen, _ = choose_tracks(tracks, (200, 300), index=0)
@@ -205,6 +220,8 @@ def test_a_reference_chooses_by_likeness():
     chosen, left_out = choose_tracks(tracks, (200, 300), reference=np.array([0.05, 1, 0]))
     assert [track.centre[0] for track in chosen] == [150]
     assert "somebody else" in left_out[0]
+    sister = tracks_of(face(60, 90, who=[0.5, 1, 0.1]), face(150, 100, who=[0, 1, 0.1]))
+    assert [track.centre[0] for track in choose_tracks(sister, (200, 300), reference=np.array([0.0, 1, 0]))[0]] == [150]
     with pytest.raises(ValueError, match="choose insightface"):
         choose_tracks(tracks_of(face(60, 90)), (200, 300), reference=np.array([1.0, 0, 0]))
     with pytest.raises(ValueError, match="largest first, left to right"):

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 
-from vcd_core.video import convert_video, probe_video, read_video, write_video
+from vcd_core.video import convert_video, copy_video, probe_video, read_video, write_video
 
 
 def gradient(frames, height, width):
@@ -92,10 +92,12 @@ def test_what_is_no_clip_is_refused(tmp_path, clip, fps, complaint):
 # --- streaming ------------------------------------------------------------------------------------------
 
 
-def with_sound(path, frames, times, rate=25, codec="aac"):
-    """A video whose frames are shown at these milliseconds, with a tone beside it."""
+def with_sound(path, frames, times, rate=25, codec="aac", look=None):
+    """A video whose frames are shown at these milliseconds, with a tone beside it; look: what its codec says of it."""
     with av.open(str(path), "w") as container:
         stream = container.add_stream("libx264", rate=rate, options={"crf": "10"})
+        for name, value in (look or {}).items():
+            setattr(stream.codec_context, name, value)
         stream.codec_context.time_base = Fraction(1, 1000)
         stream.height, stream.width, stream.pix_fmt = *frames.shape[1:3], "yuv420p"
         sound = container.add_stream(codec, rate=16000, layout="mono")
@@ -104,8 +106,11 @@ def with_sound(path, frames, times, rate=25, codec="aac"):
             frame.pts, frame.time_base = time, Fraction(1, 1000)
             container.mux(stream.encode(frame))
         for start in range(0, 16000, 1024):
-            tone = np.sin(np.arange(start, start + 1024) * 0.1).astype(np.float32)[None] * 0.3
-            frame = av.AudioFrame.from_ndarray(tone, format="fltp", layout="mono")
+            tone = np.sin(np.arange(start, start + 1024) * 0.1)[None] * 0.3
+            if codec == "aac":
+                frame = av.AudioFrame.from_ndarray(tone.astype(np.float32), format="fltp", layout="mono")
+            else:
+                frame = av.AudioFrame.from_ndarray((tone * 30000).astype(np.int16), format="s16", layout="mono")
             frame.sample_rate, frame.pts, frame.time_base = 16000, start, Fraction(1, 16000)
             container.mux(sound.encode(frame))
         container.mux(stream.encode())
@@ -214,3 +219,59 @@ def test_a_video_that_breaks_off_gives_what_it_has_or_says_so(tmp_path):
     (tmp_path / "cut.mp4").write_bytes(whole[: len(whole) // 2])
     with pytest.raises(ValueError, match=r"cut\.mp4 (is no video|breaks off|has no frame)"):
         list(read_video(tmp_path / "cut.mp4"))
+
+
+@pytest.mark.parametrize("first", [0, 21, 20, 33, 1000])
+def test_a_video_may_begin_anywhere(tmp_path, first):
+    """Also half a frame in, where rounding every time by itself would make two frames one."""
+    clip = gradient(12, 48, 64)
+    times = [first + round(number * 1000 / 24) for number in range(12)]
+    source = with_sound(tmp_path / "in.mkv", clip, times, rate=24)
+    shown = times_of(convert_video(source, tmp_path / "out.mkv", lambda frames: frames))
+    assert np.diff(shown) == pytest.approx([1 / 24] * 11, abs=0.0021)
+    assert len(read(tmp_path / "out.mkv")[0]) == 12
+
+
+def test_sound_that_does_not_fit_is_left_out_with_a_warning(tmp_path, caplog):
+    clip = gradient(10, 48, 64)
+    source = with_sound(tmp_path / "in.mkv", clip, [40 * number for number in range(10)], codec="flac")
+    convert_video(source, tmp_path / "out.mov", lambda frames: frames)
+    with av.open(str(tmp_path / "out.mov")) as container:
+        assert not container.streams.audio
+    assert "the sound (flac)" in caplog.text
+    caplog.clear()
+    convert_video(source, tmp_path / "out.mkv", lambda frames: frames)
+    assert [packet for packet, _ in sound_of(tmp_path / "out.mkv")] == [packet for packet, _ in sound_of(source)]
+    assert not caplog.text
+
+
+@pytest.mark.parametrize(("matrix", "kept"), [(1, 1), (6, 6), (2, 2)])
+def test_colours_and_pixels_keep_what_they_mean(tmp_path, matrix, kept):
+    """A player that follows the tags shows the same, and so does our reader."""
+    clip = torch.tensor([0.8, 0.3, 0.2]).expand(5, 48, 64, 3).contiguous()
+    look = {"colorspace": matrix, "color_primaries": matrix, "color_trc": matrix, "sample_aspect_ratio": Fraction(4, 3)}
+    source = with_sound(tmp_path / "in.mp4", clip, [40 * number for number in range(5)], look=look)
+    target = convert_video(source, tmp_path / "out.mp4", lambda frames: frames)
+    with av.open(str(target)) as container:
+        stream = container.streams.video[0]
+        assert stream.codec_context.colorspace == kept
+        assert stream.sample_aspect_ratio == Fraction(4, 3)
+    before, after = (torch.stack(list(read_video(path))) for path in (source, target))
+    assert (before - after).abs().mean() < 0.01
+
+
+def test_high_dynamic_range_is_refused(tmp_path):
+    source = with_sound(tmp_path / "in.mp4", gradient(3, 48, 64), [0, 40, 80], look={"color_trc": 16})
+    with pytest.raises(ValueError, match=r"high dynamic range \(PQ\)"):
+        convert_video(source, tmp_path / "out.mp4", lambda frames: frames)
+    assert not (tmp_path / "out.mp4").exists()
+
+
+def test_a_copy_is_the_same_or_has_the_same_pictures(tmp_path):
+    source = with_sound(tmp_path / "in.mp4", gradient(6, 48, 64), [40 * number for number in range(6)])
+    assert copy_video(source, tmp_path / "out.mp4").read_bytes() == source.read_bytes()
+    back, _ = read(copy_video(source, tmp_path / "out.mkv"))
+    assert (back - gradient(6, 48, 64)).abs().mean() < 0.02
+    for work in (copy_video, lambda source, target: convert_video(source, target, lambda frames: frames)):
+        with pytest.raises(ValueError, match="is the video itself"):
+            work(source, source)

@@ -42,6 +42,8 @@ def test_the_demo_shows_its_character_and_says_how_alike(demo, tmp_path):
         "bolt.safetensors",
         "beach.mp4",
         "contact_sheet.png",
+        "far.mp4",
+        "far_face.mp4",
         "index.html",
         "loss.png",
         "summary.json",

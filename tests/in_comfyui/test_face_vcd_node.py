@@ -13,7 +13,7 @@ FRAMES, HEIGHT, WIDTH = 6, 72, 90
 class Averaging:
     """A VAE that averages 8x8 pixels, and says of itself what ComfyUI's do."""
 
-    latent_channels = 4
+    latent_channels, latent_dim = 4, 2
 
     def spacial_compression_encode(self):
         return 8
@@ -116,6 +116,10 @@ def test_no_face_and_no_strength_leave_the_clip_alone(narrow, clip):
         ({"masks": torch.zeros(2, HEIGHT, WIDTH)}, "2 masks for 6 frames"),
         ({"detector": Walking(), "reference": torch.rand(2, 64, 64, 3)}, "reference takes one photo"),
         ({"detector": Walking(), "reference": torch.rand(1, 64, 64, 3)}, "choose insightface"),
+        (
+            {"masks": torch.ones(1, HEIGHT, WIDTH), "reference": torch.rand(1, 64, 64, 3)},
+            "take the boxes and masks away",
+        ),
     ],
 )
 def test_what_cannot_be_done_is_said(narrow, clip, changes, message):

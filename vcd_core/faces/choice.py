@@ -10,6 +10,7 @@ from .tracks import Track
 
 ORDERS = ("largest first", "left to right", "top to bottom", "nearest the middle")
 ALL = -1
+SAME_PERSON = 0.3  # cosine of two ArcFace embeddings from which they are taken for one person's
 
 
 def choose_tracks(
@@ -19,14 +20,18 @@ def choose_tracks(
     order: str = ORDERS[0],
     index: int = ALL,
     reference: np.ndarray | None = None,
-    least_likeness: float = 0.2,
+    least_likeness: float = SAME_PERSON,
 ) -> tuple[list[Track], list[str]]:
-    """The tracks that are meant, in each shot anew, and a line for each that is not.
+    """The tracks that are meant, and a line for each that is not.
+
+    Faces are counted among those that are there at the same time: somebody who was hidden for a while, or is seen again
+    after a cut, has the number of the faces beside her then.
 
     Args:
         size: of the picture, (H, W).
-        order, index: the index-th face of each shot in one of ORDERS, from 0; `ALL` for every one.
-        reference: (D,) an embedding; faces less like it than `least_likeness` are not meant.
+        order, index: the index-th face in one of ORDERS, from 0; `ALL` for every one.
+        reference: (D,) an embedding, in place of order and index; of the faces that are there at once the one most like
+            it is meant, if its likeness is at least `least_likeness`.
 
     Raises:
         ValueError: an unknown order, or a reference beside tracks without embeddings.
@@ -39,20 +44,18 @@ def choose_tracks(
             "choose the face by its place"
         )
     meant, left_out = [], []
-    for shot in sorted({track.shot for track in tracks}):
-        present = [track for track in tracks if track.shot == shot]
+    for track in tracks:
+        beside = [other for other in tracks if other is not track and _at_once(track, other)]
         if reference is not None:
-            alike = [float(track.embedding @ reference) for track in present]
-            for track, likeness in zip(present, alike, strict=True):
-                if likeness < least_likeness:
-                    left_out.append(f"{name_of(track)} is somebody else (likeness {likeness:.2f})")
-            present = [track for track, likeness in zip(present, alike, strict=True) if likeness >= least_likeness]
-        present.sort(key=lambda track: _rank(track, size, order))
-        for number, track in enumerate(present):
-            if index in (ALL, number):
-                meant.append(track)
-            else:
-                left_out.append(f"{name_of(track)} is number {number} ({order}), not {index}")
+            likeness = float(track.embedding @ reference)
+            if likeness < least_likeness or any(other.embedding @ reference > likeness for other in beside):
+                left_out.append(f"{name_of(track)} is somebody else (likeness {likeness:.2f})")
+                continue
+        number = sum(_rank(other, size, order) < _rank(track, size, order) for other in beside)
+        if index in (ALL, number) or reference is not None:
+            meant.append(track)
+        else:
+            left_out.append(f"{name_of(track)} is number {number} ({order}), not {index}")
     return sorted(meant, key=lambda track: track.first), left_out
 
 
@@ -78,6 +81,10 @@ def reference_embedding(detector: FaceDetector, photo: Tensor) -> np.ndarray:
             "choose the face by its place"
         )
     return faces[0].embedding.numpy()
+
+
+def _at_once(one: Track, other: Track) -> bool:
+    return max(one.frames.start, other.frames.start) < min(one.frames.stop, other.frames.stop)
 
 
 def _rank(track: Track, size: tuple[int, int], order: str) -> float:

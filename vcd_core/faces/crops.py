@@ -5,6 +5,7 @@ picture it shows follows the face smoothly.
 """
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -110,7 +111,7 @@ def cut_out(frame: np.ndarray, path: CropPath, number: int, size: int) -> np.nda
         number: the row of the path.
     """
     side, roll = path.sides[number], path.rolls[number]
-    part, corner = _surroundings(frame, path, number)
+    part, corner = _surroundings(frame, path, number, size)
     if roll:
         part = _turned(part, path.centres[number] - corner, roll)
     x, y = path.centres[number] - corner - side / 2
@@ -145,6 +146,30 @@ def mask_in_frame(
     return _mask(along, down, path, number, options), (int(x0), int(y0))
 
 
+def share_of_face(
+    face: tuple[CropPath, int], others: Sequence[tuple[CropPath, int]], corner: tuple[int, int], shape: tuple[int, int]
+) -> np.ndarray:
+    """(h, w) in [0, 1]: to how much each pixel of a rectangle belongs to one face and not to others.
+
+    By the distance from their middles in their own sizes, r: the share is r^-4 over the sum of all r^-4.
+
+    Args:
+        face, others: a path and the number of its row.
+        corner, shape: of the rectangle, as `mask_in_frame` gives them.
+    """
+    if not others:
+        return np.ones(shape, np.float32)
+    y, x = np.mgrid[: shape[0], : shape[1]] + 0.5
+
+    def nearness(path: CropPath, number: int) -> np.ndarray:
+        across, down, width, height = path.faces[number]
+        squares = ((x + corner[0] - across) / width) ** 2 + ((y + corner[1] - down) / height) ** 2
+        return 1 / (squares**2 + 1e-9)
+
+    own = nearness(*face)
+    return (own / (own + sum(nearness(*other) for other in others))).astype(np.float32)
+
+
 def put_back(
     crop: np.ndarray, path: CropPath, number: int, corner: tuple[int, int], shape: tuple[int, int]
 ) -> np.ndarray:
@@ -159,7 +184,8 @@ def put_back(
     height, width = shape
     x0, y0, x1, y1 = 0, 0, width, height
     if roll:  # first upright, with room for what turning fetches
-        reach = int(np.ceil(np.hypot(width, height) / 2)) + RESAMPLING_REACH
+        corners = np.array([(x, y) for x in (0, width) for y in (0, height)])
+        reach = int(np.ceil(np.linalg.norm(corners - middle, axis=1).max())) + RESAMPLING_REACH
         x0, x1 = int(middle[0]) - reach, int(middle[0]) + reach
         y0, y1 = int(middle[1]) - reach, int(middle[1]) + reach
     scale = size / side
@@ -222,10 +248,10 @@ def _rolls(track: Track, options: CropOptions) -> np.ndarray:
     return smoothed(angles[:, None], known.astype(float), options.period)[:, 0]
 
 
-def _surroundings(frame: np.ndarray, path: CropPath, number: int) -> tuple[np.ndarray, np.ndarray]:
+def _surroundings(frame: np.ndarray, path: CropPath, number: int, size: int) -> tuple[np.ndarray, np.ndarray]:
     """A part of the frame with all that a square's resampling touches, and its corner x, y; mirrored at borders."""
     side, roll = path.sides[number], path.rolls[number]
-    reach = side / 2 * (abs(np.cos(roll)) + abs(np.sin(roll))) + RESAMPLING_REACH * max(1.0, side / len(frame))
+    reach = side / 2 * (abs(np.cos(roll)) + abs(np.sin(roll))) + RESAMPLING_REACH * max(1.0, side / size)
     low = np.floor(path.centres[number] - reach).astype(int)
     high = np.ceil(path.centres[number] + reach).astype(int)
     height, width = frame.shape[:2]

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from ..vision import Face, FaceDetector
-from .choice import ALL, ORDERS, choose_tracks, name_of
+from .choice import ALL, ORDERS, SAME_PERSON, choose_tracks, name_of
 from .crops import CropOptions, CropPath, plan_crop
 from .cuts import CutFinder
 from .tracks import Track, TrackOptions, track_faces
@@ -38,7 +38,7 @@ class FaceChoice:
     """Which faces are meant; see `choose_tracks`.
 
     Attributes:
-        order, index: the index-th of each shot in an order, or all.
+        order, index: the index-th in an order, or all.
         reference: (D,) the embedding of the person meant.
         least_likeness: cosine from which two embeddings are the same person's.
     """
@@ -46,7 +46,7 @@ class FaceChoice:
     order: str = ORDERS[0]
     index: int = ALL
     reference: np.ndarray | None = None
-    least_likeness: float = 0.2
+    least_likeness: float = SAME_PERSON
 
 
 @dataclass(frozen=True)

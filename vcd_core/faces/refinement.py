@@ -12,7 +12,7 @@ from torch import Tensor
 
 from ..noise import correlated_noise
 from .colour import colour_gains, with_gains
-from .crops import CropOptions, CropPath, cut_out, mask_in_crop, mask_in_frame, put_back
+from .crops import CropOptions, CropPath, cut_out, mask_in_crop, mask_in_frame, put_back, share_of_face
 
 Refine = Callable[[Tensor, Tensor, Tensor, float], Tensor]
 """`refine(clip, mask, noise, strength) -> clip`: clips (n, S, S, 3) in [0, 1]; mask (n, S, S) in [0, 1], 1 where to
@@ -65,7 +65,7 @@ class RefinedFrame:
     Attributes:
         image: (H, W, 3) in [0, 1]; where the mask is 0, the very values that came in.
         mask: (H, W) in [0, 1], how far it was drawn anew.
-        crops: by the number of its job, each face as it was cut out and as it was put back, (S, S, 3).
+        crops: by the number of its job, each face as it was cut out and as it is put back, (S, S, 3).
     """
 
     image: Tensor
@@ -78,8 +78,8 @@ def refine_faces(
 ) -> Iterator[RefinedFrame]:
     """Draws the faces of a clip anew; each frame comes out as soon as all its faces are done.
 
-    No more frames are held than the windows that overlap them have, so a clip may be longer than memory. The faces of
-    a frame are put back in the jobs' order.
+    No more frames are held than the windows that overlap them have, so a clip may be longer than memory. Where masks of
+    two faces overlap, each is put back where it is nearer.
 
     Args:
         frames: (H, W, 3) float32 in [0, 1], in order; the paths' frame numbers count them.
@@ -158,7 +158,7 @@ class _NoiseChain:
 
     def of(self, span: range) -> Tensor:
         """(n, 4, h, w) of frames that do not begin before those of the last call."""
-        self.frames = {frame: noise for frame, noise in self.frames.items() if frame >= span[0]}
+        self.frames = {frame: noise for frame, noise in self.frames.items() if frame >= span[0] - 1}
         fresh = range(max(self.frames, default=span[0] - 1) + 1, span.stop)
         previous = self.frames.get(fresh.start - 1)
         more = correlated_noise((len(fresh), *self.shape), self.gamma, self.generator, previous=previous)
@@ -196,6 +196,8 @@ def _drawn(
     masks = np.stack([mask_in_crop(job.path, row, crop.size, crop) for row in rows])
     noise = chain.of(window.span)
     after = job.refine(torch.from_numpy(before), torch.from_numpy(masks), noise, strength).float().cpu().numpy()
+    if not np.isfinite(after).all():
+        raise ValueError("the model drew pixels that are not numbers: use a wider precision for it, or another VAE")
     gains = colour_gains(before, after, masks)
     for frame, old, new, gain, share in zip(window.span, before, after, gains, window.shares, strict=True):
         yield frame, _Face(old, share * new, share * gain)
@@ -206,17 +208,20 @@ def _with_faces(
 ) -> RefinedFrame:
     if not faces:
         return RefinedFrame(frame, torch.zeros(frame.shape[:2]), {})
-    image = frame.numpy().copy()
+    old, image = frame.numpy(), frame.numpy().copy()
     whole = np.zeros(image.shape[:2], np.float32)
     crops = {}
-    for path, job, face in faces:
+    for number_of_face, (path, job, face) in enumerate(faces):
         row = number - path.first
         mask, (x, y) = mask_in_frame(path, row, image.shape[:2], crop)
+        crops[job] = torch.from_numpy(face.before), torch.from_numpy(with_gains(face.after, face.gains))
+        if not mask.any():
+            continue
         height, width = mask.shape
+        others = [(other, number - other.first) for other, *_ in faces[:number_of_face] + faces[number_of_face + 1 :]]
+        mask = mask * share_of_face((path, row), others, (x, y), mask.shape)
         patch = with_gains(put_back(face.after, path, row, (x, y), (height, width)), face.gains)
-        part = image[y : y + height, x : x + width]
-        part[...] = np.where(mask[..., None] > 0, part + mask[..., None] * (patch - part), part)
-        covered = whole[y : y + height, x : x + width]
-        np.maximum(covered, mask, out=covered)
-        crops[job] = torch.from_numpy(face.before), torch.from_numpy(face.after).clamp(0, 1)
+        place = slice(y, y + height), slice(x, x + width)
+        image[place] += np.where(mask[..., None] > 0, mask[..., None] * (patch - old[place]), 0)
+        whole[place] += mask
     return RefinedFrame(torch.from_numpy(image), torch.from_numpy(whole), crops)

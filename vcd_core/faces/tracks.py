@@ -21,7 +21,7 @@ class TrackOptions:
             not known.
         max_gap: for how many frames a face may be out of sight and still be the same.
         least_likeness: cosine of two embeddings below which they are two people.
-        least_seen: a face found in fewer frames than this (and than half the clip) is taken for an error.
+        least_seen: a face found in fewer frames than this (and than half its shot) is taken for an error.
         least_size: pixels; smaller faces are left alone.
     """
 
@@ -86,6 +86,7 @@ def track_faces(
     tracks: list[_Open] = []
     open_now: list[_Open] = []
     shot = 0
+    lengths = np.diff([0, *sorted(cuts), len(found)])  # of the shots
     for frame, faces in enumerate(found):
         if frame in cuts:
             open_now, shot = [], shot + 1
@@ -99,11 +100,12 @@ def track_faces(
                 open_now.append(track)
             track.add(frame, face)
     kept, left_out = [], []
-    enough = min(options.least_seen, max(1, len(found) // 2))
     for track in (one.finished() for one in tracks):
+        length = lengths[track.shot]
+        enough = min(options.least_seen, max(1, length // 2))
         where = f"the face about ({track.centre[0]:.0f}, {track.centre[1]:.0f}) in frame {track.first}"
         if track.seen.sum() < enough:
-            left_out.append(f"{where} was found in {track.seen.sum()} of {len(found)} frames only: taken for an error")
+            left_out.append(f"{where} was found in {track.seen.sum()} of {length} frames only: taken for an error")
         elif track.size < options.least_size:
             left_out.append(f"{where} is {track.size:.0f} pixels wide: too small to be drawn anew")
         else:

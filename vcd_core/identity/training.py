@@ -58,8 +58,8 @@ class TrainingOptions:
         weight_decay: pull of each vector's norm towards the one it began with, as strong as AdamW's pull to zero.
         hold_norm: keep each vector's norm at the one it began with, in place of `weight_decay`: longer vectors drown
             the words that say where somebody is.
-        context_weight: of `context_loss`, by which a token learns to leave alone what the rest of a prompt says; 0 for
-            the paper's loss alone, which a step needs half as long for.
+        context_weight: of `context_loss`, by which a token learns to leave alone what the rest of a prompt says; a step
+            takes half as long again. 0 for the paper's loss alone.
         contexts: what the rest of the prompt says then, one of these or nothing.
         noise_offset: standard deviation of a per-channel constant added to the noise.
         seed: of everything random in the training.

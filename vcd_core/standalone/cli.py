@@ -49,7 +49,7 @@ def exit_code(program: str, work: Callable[[], None]) -> int:
         with explained_imports():
             work()
     except KeyboardInterrupt:
-        sys.stderr.write("\nstopped: nothing was left half-written; the same command takes a training up again\n")
+        sys.stderr.write("\nstopped: nothing was left half-written; a training goes on when it is called again\n")
         return STOPPED
     except (ValueError, OSError, MissingPackage, ImportError) as error:
         if isinstance(error, ModuleNotFoundError):  # not one that somebody has explained
@@ -131,7 +131,7 @@ def _add_train(commands) -> None:
         "--context-weight",
         type=_not_negative,
         default=0.0,
-        help="teach the token to leave the surroundings to the prompt; 1 is good, and twice as long",
+        help="teach the token to leave the surroundings to the prompt; 1 is good, a step takes half as long again",
     )
     train.add_argument("--noise-offset", type=_not_negative, default=0.1, help="of each channel's mean, as released")
     train.add_argument("--linear-schedule", action="store_true", help="the released code's noise levels, to compare")
@@ -179,6 +179,10 @@ def _add_face(commands) -> None:
     _add_models(face)
     face.add_argument("--detector", choices=DETECTORS, default="centerface", help="what finds the faces")
     face.add_argument("--detector-file", type=Path, help="its file: centerface.onnx, YuNet's; or insightface's folder")
+    face.add_argument(
+        "--detector-size", type=_positive, help="pixels of the longer side that it sees; more: small faces"
+    )
+    face.add_argument("--detector-threshold", type=fraction, help="what scores less is no face")
     face.add_argument("--words", default="", help='for the detector "words": what to look for, such as "cat head"')
     face.add_argument(
         "--grounding-dino", default="", help='for "words": a folder or a Hugging Face id of GroundingDINO'

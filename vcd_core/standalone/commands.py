@@ -41,7 +41,7 @@ from ..identity import (
     training_file,
 )
 from ..motion import MotionModule, load_motion_module, merge_motion_lora, read_motion_lora
-from ..video import CONTAINERS, convert_video, copy_video, probe_video, read_video, write_video
+from ..video import CONTAINERS, check_not_itself, convert_video, copy_video, probe_video, read_video, write_video
 from ..vision import FaceDetector, NamedFaces, load_centerface, load_grounding_dino, load_insight_faces, load_yunet
 from .checkpoint import load_checkpoint
 from .faces import FaceSampling, face_refiner
@@ -148,7 +148,8 @@ def t2v(arguments: argparse.Namespace) -> None:
         arguments.gamma,
         arguments.seed,
     )
-    motion = _motion(arguments, options.frames, "--frames")
+    motion = _motion(arguments)
+    _check_frames(motion, options.frames, "--frames")
     say(f"loading {arguments.checkpoint}")
     model = load_checkpoint(arguments.checkpoint, device=best_device())
     clip = make_clip(model, prompt, negative, options, motion)
@@ -171,6 +172,11 @@ def face(arguments: argparse.Namespace) -> None:
         raise ValueError(f"the output {arguments.output} must end in one of {', '.join(sorted(CONTAINERS))}")
     prompt, negative = (parse_prompt(words, arguments.embeddings) for words in (arguments.prompt, arguments.negative))
     info = probe_video(arguments.video)
+    check_not_itself(arguments.video, arguments.output)
+    for file in (arguments.checkpoint, arguments.motion_module):
+        if file is not None and not file.is_file():
+            raise ValueError(f"there is no file {file}: check the name")
+    motion = _motion(arguments)
     detector = _detector(arguments)
     reference = None
     if arguments.reference is not None:
@@ -181,11 +187,13 @@ def face(arguments: argparse.Namespace) -> None:
     plan = plan_faces(found, crop, choice)
     for line in plan.report:
         say(line)
+    if options.strength == 0:
+        say("strength 0 changes nothing")
     if not plan.paths or options.strength == 0:
         copied = copy_video(arguments.video, arguments.output)
         say(f"{copied}: as it was")
         return
-    motion = _motion(arguments, min(options.window, max(len(path.frames) for path in plan.paths)), "--window")
+    _check_frames(motion, min(options.window, max(len(path.frames) for path in plan.paths)), "--window")
     say(f"loading {arguments.checkpoint}")
     model = load_checkpoint(arguments.checkpoint, device=best_device())
     sampling = FaceSampling(
@@ -214,30 +222,35 @@ def say(line: str) -> None:
 
 def _detector(arguments: argparse.Namespace) -> FaceDetector:
     """What finds the faces; raises ValueError for a file that is needed and not given."""
-    file = arguments.detector_file
+    file, size, threshold = arguments.detector_file, arguments.detector_size, arguments.detector_threshold
     if arguments.detector == "words":
         if not arguments.grounding_dino:
             raise ValueError('the detector "words" needs --grounding-dino FOLDER or a Hugging Face id')
         folder = Path(arguments.grounding_dino)
-        return NamedFaces(load_grounding_dino(folder if folder.is_dir() else str(folder)), arguments.words)
+        network = load_grounding_dino(folder if folder.is_dir() else str(folder), size)
+        return NamedFaces(network, arguments.words, **({"box_threshold": threshold} if threshold else {}))
+    chosen = {"size": size, "threshold": threshold}
+    chosen = {name: value for name, value in chosen.items() if value}
     if arguments.detector == "centerface":
-        return load_centerface(file)
+        return load_centerface(file, **chosen)
     if file is None:
         raise ValueError(f"the detector {arguments.detector} needs its file or folder: add --detector-file")
-    return load_yunet(file) if arguments.detector == "yunet" else load_insight_faces(file)
+    return (load_yunet if arguments.detector == "yunet" else load_insight_faces)(file, **chosen)
 
 
-def _motion(arguments: argparse.Namespace, frames: int, option: str) -> MotionModule | None:
-    """The motion module, if one is named, with its LoRAs; it knows clips of so many frames."""
+def _motion(arguments: argparse.Namespace) -> MotionModule | None:
+    """The motion module, if one is named, with its LoRAs."""
     if arguments.motion_module is None:
         if arguments.motion_lora:
             raise ValueError("a motion LoRA changes a motion module: add --motion-module FILE")
         say("no motion module: the frames will not move as one clip")
         return None
-    motion = _load_motion(arguments.motion_module, arguments.motion_lora, best_device())
-    if frames > motion.config.max_frames:
+    return _load_motion(arguments.motion_module, arguments.motion_lora, best_device())
+
+
+def _check_frames(motion: MotionModule | None, frames: int, option: str) -> None:
+    if motion is not None and frames > motion.config.max_frames:
         raise ValueError(f"{option} {frames}: this motion module knows at most {motion.config.max_frames}")
-    return motion
 
 
 def _load_motion(path: Path, loras: list[tuple[Path, float]], device: str) -> MotionModule:

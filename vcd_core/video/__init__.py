@@ -1,5 +1,23 @@
 """Video files in and out."""
 
-from .files import CONTAINERS, VideoInfo, convert_video, copy_video, probe_video, read_video, write_video
+from .files import (
+    CONTAINERS,
+    VideoInfo,
+    check_not_itself,
+    convert_video,
+    copy_video,
+    probe_video,
+    read_video,
+    write_video,
+)
 
-__all__ = ["CONTAINERS", "VideoInfo", "convert_video", "copy_video", "probe_video", "read_video", "write_video"]
+__all__ = [
+    "CONTAINERS",
+    "VideoInfo",
+    "check_not_itself",
+    "convert_video",
+    "copy_video",
+    "probe_video",
+    "read_video",
+    "write_video",
+]

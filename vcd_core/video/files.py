@@ -1,5 +1,7 @@
 """Video files: frame by frame, so that none has to fit into memory; written whole or not at all."""
 
+import io
+import logging
 import shutil
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
@@ -17,6 +19,24 @@ from ..files import unfinished_file
 CONTAINERS = {".mp4", ".mov", ".mkv"}
 DEFAULT_RATE = Fraction(25)
 FINEST_TIME = Fraction(1, 90000)  # seconds, where frames do not come evenly
+UNSPECIFIED = 2  # colours of which a file says nothing, in the numbers of ITU-T H.273
+MATRICES = {1: 1, 4: 4, 5: 5, 6: 5, 7: 7, 9: 9}  # of H.273 -> those that the scaler knows
+HIGH_DYNAMIC_RANGE = {16: "PQ", 18: "HLG"}
+
+
+@dataclass(frozen=True)
+class _Look:
+    """What a player has to know to show a video's pixels as they were meant; numbers of ITU-T H.273.
+
+    Attributes:
+        matrix, primaries, transfer: of its colours.
+        aspect: width of a pixel over its height; None for square ones.
+    """
+
+    matrix: int = UNSPECIFIED
+    primaries: int = UNSPECIFIED
+    transfer: int = UNSPECIFIED
+    aspect: Fraction | None = None
 
 
 @dataclass(frozen=True)
@@ -56,7 +76,9 @@ def write_video(path: str | Path, frames: Tensor, fps: float) -> Path:
     path = Path(path)
     rate = Fraction(fps).limit_denominator(1001)
     with unfinished_file(path) as unfinished:
-        _encode(unfinished, ".mp4", ((frame, number / rate) for number, frame in enumerate(frames)), rate, None)
+        _encode(
+            unfinished, ".mp4", ((frame, number / rate) for number, frame in enumerate(frames)), rate, _Look(), None
+        )
     return path
 
 
@@ -91,7 +113,9 @@ def convert_video(
     """Writes a video whose pictures are changed and whose sound and timing are the source's.
 
     Frames are handed through one by one. The sound is copied packet by packet, not encoded again; one that the
-    target's container cannot hold is left out. Frames keep their times, even ones that do not come evenly.
+    target's container cannot hold is left out, with a warning. Frames keep their times, even ones that do not come
+    evenly, and their colours and the shape of their pixels what they mean. Before, the source's packets are looked
+    through once, without decoding them.
 
     Args:
         source: any video file that PyAV reads.
@@ -99,11 +123,13 @@ def convert_video(
         change: takes the frames, (H, W, 3) float32 in [0, 1], and gives as many, of any one size.
 
     Raises:
-        ValueError: from reading; another ending; or `change` gives fewer or more frames than came.
+        ValueError: from reading; another ending; the target is the source; high dynamic range, which H.264 of 8 bits
+            cannot hold; or `change` gives fewer or more frames than came.
     """
     source, target = Path(source), Path(target)
     if target.suffix.lower() not in CONTAINERS:
         raise ValueError(f"{target} must end in one of {', '.join(sorted(CONTAINERS))}")
+    check_not_itself(source, target)
     waiting: deque[Fraction] = deque()  # when the frames are shown that went in and have not come out
     with unfinished_file(target) as unfinished, _opened(source) as (container, stream):
 
@@ -120,13 +146,20 @@ def convert_video(
             if waiting:
                 raise ValueError(f"{len(waiting)} frames did not come back")
 
-        _encode(unfinished, target.suffix.lower(), timed(), _rate(stream), source)
+        _encode(unfinished, target.suffix.lower(), timed(), _rate(stream), _look_of(source, container, stream), source)
     return target
+
+
+def check_not_itself(source: Path, target: Path) -> None:
+    """Raises ValueError if a video would be replaced by what is made of it."""
+    if target.exists() and source.samefile(target):
+        raise ValueError(f"{target} is the video itself, which would be lost: choose another name")
 
 
 def copy_video(source: str | Path, target: str | Path) -> Path:
     """The same video under another name: byte for byte, or where the ending differs, its pictures encoded again."""
     source, target = Path(source), Path(target)
+    check_not_itself(source, target)
     if source.suffix.lower() != target.suffix.lower():
         return convert_video(source, target, lambda frames: frames)
     with unfinished_file(target) as unfinished:
@@ -135,26 +168,40 @@ def copy_video(source: str | Path, target: str | Path) -> Path:
 
 
 def _encode(
-    path: Path, suffix: str, frames: Iterable[tuple[Tensor, Fraction]], rate: Fraction, source: Path | None
+    path: Path,
+    suffix: str,
+    frames: Iterable[tuple[Tensor, Fraction]],
+    rate: Fraction,
+    look: _Look,
+    source: Path | None,
 ) -> None:
     """Encodes frames and the seconds at which they are shown; copies the sound of the file that they came from."""
     import av
 
     kind = {".mkv": "matroska"}.get(suffix, suffix[1:])
     with ExitStack() as files:
+        even = source is None or _is_even(source, rate)
+        sounds = [] if source is None else _sounds_for(kind, source)
         container = files.enter_context(av.open(str(path), "w", format=kind))
-        unit = 1 / rate if source is None or _is_even(source, rate) else FINEST_TIME
         stream = container.add_stream("libx264", rate=rate, options={"crf": "16"})
-        stream.pix_fmt = "yuv420p"
-        stream.codec_context.time_base = unit
-        sound = iter(()) if source is None else _sound(container, files.enter_context(av.open(str(source))))
-        packet = next(sound, None)
+        codec, unit = stream.codec_context, 1 / rate if even else FINEST_TIME
+        stream.pix_fmt, codec.time_base = "yuv420p", unit
+        codec.colorspace, codec.color_primaries, codec.color_trc = look.matrix, look.primaries, look.transfer
+        if look.aspect is not None:
+            codec.sample_aspect_ratio = look.aspect
+        sound = _sound(container, files, source, sounds)
+        packet, last = next(sound, None), None
         for number, (frame, time) in enumerate(frames):
             pixels = _even_sides(frame)
             if number == 0:
                 stream.height, stream.width = pixels.shape[:2]
             shown = av.VideoFrame.from_ndarray(pixels, format="rgb24")
-            shown.time_base, shown.pts = unit, round(time / unit)
+            if look.matrix in MATRICES:
+                shown = shown.reformat(format="yuv420p", dst_colorspace=MATRICES[look.matrix])
+            pts = round(time / unit)
+            if last is not None:  # times rise; even ones by one, so that rounding them makes no two equal
+                pts = last + 1 if even else max(pts, last + 1)
+            shown.time_base, shown.pts, last = unit, pts, pts
             container.mux(stream.encode(shown))
             while packet is not None and packet.dts * packet.time_base <= time:
                 container.mux(packet)
@@ -165,20 +212,61 @@ def _encode(
             packet = next(sound, None)
 
 
-def _sound(container, source) -> Iterator:
-    """The packets of a file's sound, for the streams that this adds to the container; what it cannot hold is left."""
-    streams = {}
-    for stream in source.streams.audio:
-        if stream.codec_context is not None and stream.codec_context.name in container.supported_codecs:
-            streams[stream] = container.add_stream_from_template(stream)
+def _sounds_for(kind: str, source: Path) -> list[int]:
+    """The numbers of those of a file's sounds that a kind of container can hold; a warning for each other."""
+    import av
+
+    fitting = []
+    with av.open(str(source)) as container:
+        for number, stream in enumerate(container.streams.audio):
+            try:
+                with av.open(io.BytesIO(), "w", format=kind) as trial:
+                    trial.add_stream_from_template(stream)
+                    trial.start_encoding()
+            except (av.FFmpegError, ValueError) as error:
+                codec = stream.codec_context.name if stream.codec_context else "of an unknown codec"
+                logging.warning("the sound (%s) of %s is left out: .%s cannot hold it (%s)", codec, source, kind, error)
+            else:
+                fitting.append(number)
+    return fitting
+
+
+def _sound(container, files: ExitStack, source: Path | None, numbers: list[int]) -> Iterator:
+    """The packets of these of a file's sounds, for streams that this adds to the container."""
+    import av
+
+    if not numbers:
+        return iter(())
+    opened = files.enter_context(av.open(str(source)))
+    streams = {opened.streams.audio[number]: None for number in numbers}
+    streams = {stream: container.add_stream_from_template(stream) for stream in streams}
 
     def packets() -> Iterator:
-        for packet in source.demux(list(streams)) if streams else ():
+        for packet in opened.demux(list(streams)):
             if packet.dts is not None:
                 packet.stream = streams[packet.stream]
                 yield packet
 
     return packets()
+
+
+def _look_of(path: Path, container, stream) -> _Look:
+    codec = stream.codec_context
+    if codec.color_trc in HIGH_DYNAMIC_RANGE:
+        raise ValueError(
+            f"{path} is in high dynamic range ({HIGH_DYNAMIC_RANGE[codec.color_trc]}), which would be lost: convert it "
+            "to standard dynamic range first"
+        )
+    aspect = stream.sample_aspect_ratio or None
+    if aspect is not None and _turns(next(container.decode(stream))) % 2:
+        aspect = 1 / aspect
+    container.seek(0)
+    return _Look(codec.colorspace, codec.color_primaries, codec.color_trc, None if aspect == 1 else aspect)
+
+
+def _turns(frame) -> int:
+    """By how many quarters a frame is to be turned counter-clockwise."""
+    return round(frame.rotation / 90)
 
 
 def _even_sides(frame: Tensor) -> np.ndarray:
@@ -220,7 +308,7 @@ def _decoded(path: str | Path, container, stream) -> Iterator[tuple[Tensor, Frac
             raise ValueError(f"{path} breaks off after {number} frames ({error.strerror}): it is damaged") from error
         if frame is None:
             return
-        pixels = np.rot90(frame.to_ndarray(format="rgb24"), round(frame.rotation / 90))
+        pixels = np.rot90(frame.to_ndarray(format="rgb24"), _turns(frame))
         time = time + 1 / _rate(stream) if frame.pts is None else frame.pts * frame.time_base
         yield torch.from_numpy(pixels.astype(np.float32) / 255), time
         number += 1
