@@ -65,7 +65,11 @@ class Draws:
 
 
 def train(name: str, stage: Stage, folder: Path, seconds: float = math.inf) -> nn.Module:
-    """Trains until the stage's steps are done or the time is up; returns the averaged module."""
+    """Trains until the stage's steps are done or the time is up; returns the averaged module.
+
+    Every hundred steps its log says the loss, the gradient's norm, and how many of the weights are idle: their gradient
+    is nothing, so that they will never learn.
+    """
     module = stage.module
     trained = [parameter for parameter in module.parameters() if parameter.requires_grad]
     optimizer = torch.optim.AdamW(
@@ -123,7 +127,8 @@ def train(name: str, stage: Stage, folder: Path, seconds: float = math.inf) -> n
                     slow.lerp_(fast, 1 - decay)
         shown.append(loss.item())
         if step % 100 == 0:
-            log(loss=np.mean(shown), norm=norm, **figures)
+            idle = sum(not parameter.grad.any() for parameter in trained if parameter.grad is not None)
+            log(loss=np.mean(shown), norm=norm, idle=idle, **figures)
             shown.clear()
         if step % stage.report_every == 0 and step < stage.steps:
             log(**stage.report(averaged, folder))

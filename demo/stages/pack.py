@@ -60,7 +60,7 @@ def pack(folder: Path) -> None:
 
 def unpack(folder: Path) -> None:
     """Makes checkpoints of what ships, so that training goes on where there are none: at step 0, with new averages in
-    the optimizer. Stages that have a checkpoint are left alone, the style begins anew.
+    the optimizer. Stages that have a checkpoint are left alone; the style, and what ships as zeros, begins anew.
     """
     model, eyes = load_demo_model(WEIGHTS), load_eyes()
     text = TextModel()
@@ -76,6 +76,9 @@ def unpack(folder: Path) -> None:
         "detector": eyes.detector.state_dict(),
     }
     for stage, weights in trained.items():
+        zeros = [name for name, value in weights.items() if name.endswith("weight") and not value.any()]
+        if len(zeros) > len(weights) / 4:
+            continue  # a stand-in, from which nothing would be learned
         if not (file := folder / f"{stage}.pt").exists():
             write_checkpoint(file, {"module": weights, "averaged": weights, "step": 0, "steps": 0})
 

@@ -111,6 +111,17 @@ def test_training_goes_on_from_the_weights_that_ship(tmp_path, monkeypatch):
     assert not torch.equal(more.weight, line.weight)
 
 
+def test_zeros_that_stand_in_for_weights_are_not_trained_on(tmp_path, monkeypatch):
+    """Nothing can be learned from them: every gradient behind them is nothing."""
+    zeros = MotionModule(motion_config())
+    for weight in zeros.parameters():
+        torch.nn.init.zeros_(weight)
+    monkeypatch.setattr(pack, "load_demo_motion", lambda folder: zeros)
+    pack.unpack(tmp_path)
+    assert not (tmp_path / "motion.pt").exists()
+    assert (tmp_path / "image.pt").exists()
+
+
 def test_noise_levels_are_drawn_as_often_as_min_snr_weighs_them():
     """A network that answers with the noise level shows which were drawn."""
     seen = []
