@@ -11,6 +11,7 @@ from PIL import Image
 
 from demo import __main__ as command
 from demo import measure, run, weights
+from vcd_core.standalone.demo_model import DETECTOR_FILE
 
 ROOT = Path(__file__).parents[2]
 
@@ -71,7 +72,7 @@ def test_photos_of_ones_own_are_learned_without_being_scored(demo, tmp_path):
     assert "similarity" not in out
 
 
-@pytest.mark.parametrize("name", [weights.READER_FILE, weights.DETECTOR_FILE, "demo-model.safetensors"])
+@pytest.mark.parametrize("name", [weights.READER_FILE, DETECTOR_FILE, "demo-model.safetensors"])
 def test_a_missing_file_is_one_line_and_nothing_is_written(demo, tmp_path, monkeypatch, name):
     folder = shutil.copytree(weights.WEIGHTS, tmp_path / "demo/weights")
     (folder / name).unlink()
