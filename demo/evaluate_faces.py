@@ -13,7 +13,6 @@ from pathlib import Path
 
 import cv2
 import numpy as np
-import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
@@ -26,6 +25,7 @@ from vcd_core.standalone.pipeline import ClipOptions, make_clip
 
 from . import evaluate, measure, world
 from .compare import interval
+from .evaluate_motion import likeness_of_neighbours
 from .faces import CROP, FAR, NEAR, STRENGTH, draw_faces_anew
 from .people import NEW_PLACES
 from .report import frames_of, write_contact_sheet
@@ -76,15 +76,6 @@ def figures_of(eyes: measure.Eyes, number: int, clips: dict[str, Tensor]) -> tup
     size = np.mean([max(x1 - x0, y1 - y0) for x0, y0, x1, y1 in boxes]) if boxes else np.nan
     found = [np.mean([one.look is not None for one in readings]) for readings in read]
     return size, *found, before, after, after - before, smooth, smooth_after, smooth_after - smooth
-
-
-def likeness_of_neighbours(frames: Tensor) -> float:
-    """Mean correlation of neighbouring frames (F, pixels, 3), each frame's own mean taken off."""
-    flat = frames.flatten(1).double()
-    if not flat.shape[1]:
-        return float("nan")
-    centred = flat - flat.mean(1, keepdim=True)
-    return torch.cosine_similarity(centred[1:], centred[:-1]).mean().item()
 
 
 def main() -> int:

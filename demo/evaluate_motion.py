@@ -45,16 +45,23 @@ def statistics(clip: Tensor, detector: DrawnFaceDetector) -> dict[str, float]:
     The middle three are not a number where no face is found in three frames of four.
     """
     flat = clip.flatten(1).double()
-    centred = flat - flat.mean(1, keepdim=True)
-    alike = torch.nn.functional.cosine_similarity(centred[1:], centred[:-1])
     boxes = np.array([faces[0].box for faces in detector.detect(clip) if faces])
-    found = {"change": (flat[1:] - flat[:-1]).abs().mean().item(), "smoothness": alike.mean().item()}
+    found = {"change": (flat[1:] - flat[:-1]).abs().mean().item(), "smoothness": likeness_of_neighbours(clip)}
     if len(boxes) < 0.75 * len(clip):
         return found | dict.fromkeys(("travel x", "travel y", "growth"), float("nan"))
     width = boxes[:, 2] - boxes[:, 0]
     middle = (boxes[:, :2] + boxes[:, 2:]) / 2
     travel = middle.std(0) / width.mean()
     return found | {"travel x": travel[0], "travel y": travel[1], "growth": np.log(width).std()}
+
+
+def likeness_of_neighbours(frames: Tensor) -> float:
+    """Mean correlation of neighbouring frames (F, ...), own means taken off; not a number without pixels."""
+    flat = frames.flatten(1).double()
+    if not flat.shape[1]:
+        return float("nan")
+    centred = flat - flat.mean(1, keepdim=True)
+    return torch.cosine_similarity(centred[1:], centred[:-1]).mean().item()
 
 
 def world_clip(action: str, number: int) -> tuple[str, Tensor]:

@@ -12,6 +12,11 @@ ORDERS = ("largest first", "left to right", "top to bottom", "nearest the middle
 ALL = -1
 SAME_PERSON = 0.3  # cosine of two ArcFace embeddings from which they are taken for one person's
 
+NEEDS_RECOGNITION = (
+    "a reference photo needs a detector that recognises people: choose insightface, or take the photo away and choose "
+    "the face by its place"
+)
+
 
 def choose_tracks(
     tracks: Sequence[Track],
@@ -39,10 +44,7 @@ def choose_tracks(
     if order not in ORDERS:
         raise ValueError(f"the order of faces is one of {', '.join(ORDERS)}, not {order!r}")
     if reference is not None and any(track.embedding is None for track in tracks):
-        raise ValueError(
-            "a reference photo needs a detector that recognises people: choose insightface, or take the photo away and "
-            "choose the face by its place"
-        )
+        raise ValueError(NEEDS_RECOGNITION)
     meant, left_out = [], []
     for track in tracks:
         beside = [other for other in tracks if other is not track and _at_once(track, other)]
@@ -76,10 +78,7 @@ def reference_embedding(detector: FaceDetector, photo: Tensor) -> np.ndarray:
         found = "no face" if not faces else f"{len(faces)} faces"
         raise ValueError(f"the reference photo shows {found}: give one that shows one person's face, well lit")
     if faces[0].embedding is None:
-        raise ValueError(
-            "a reference photo needs a detector that recognises people: choose insightface, or take the photo away and "
-            "choose the face by its place"
-        )
+        raise ValueError(NEEDS_RECOGNITION)
     return faces[0].embedding.numpy()
 
 
