@@ -16,11 +16,12 @@ from ..reader import NOWHERE, PLACE_NAMES, AttributeReader, head_crops, look_of,
 from ..tensors import as_pictures, as_tensor, mixed_precision
 from ..train import Draws, Stage
 from .degrade import degrade
-from .latents import SHARD, latents, load_vae, scene
+from .latents import SHARD, TOGETHER, latents, load_vae, scene
 from .motion import clip, clip_latents
 
 BATCH = 48
 COLOUR_WEIGHT = 4.0
+SHARDS = 3  # of the pictures for the UNet, decoded
 CLIP_FRAMES = (0, 7, 15)  # of each clip, decoded
 WAYS_TO_SEE = {"whole": ("full", "half"), "head": ("portrait", "close")}
 
@@ -40,25 +41,26 @@ def stage(folder: Path) -> Stage:
 
 def decoded_scene(number: int) -> world.Scene:
     """The scene behind decoded picture `number`: first pictures for the UNet, then frames of clips."""
-    if number < SHARD:
+    if number < SHARDS * SHARD:
         return scene(number)
-    clip_number, frame = divmod(number - SHARD, len(CLIP_FRAMES))
+    clip_number, frame = divmod(number - SHARDS * SHARD, len(CLIP_FRAMES))
     look, shots = clip(clip_number)
     return world.Scene(look, shots[CLIP_FRAMES[frame]])
 
 
 def decoded_pictures(folder: Path) -> np.ndarray:
-    """(N, 128, 128, 3) uint8: what the autoencoder makes of the scenes of the same numbers; made once."""
-    file = folder / "decoded.npy"
-    if not file.exists():
-        vae, whole = load_vae(folder), latents(folder, 1)
-        frames = clip_latents(folder)[:, list(CLIP_FRAMES)].flatten(0, 1)
-        encoded = torch.cat([whole, frames]).float()
-        with torch.no_grad(), mixed_precision():
-            parts = [as_pictures(vae.decode(few).sample) for few in tqdm(encoded.split(4), "decoding", unit="batch")]
-        with unfinished_file(file) as unfinished, unfinished.open("wb") as stream:
-            np.save(stream, np.concatenate(parts))
-    return np.load(file, mmap_mode="r")
+    """(N, 128, 128, 3) uint8: what the autoencoder makes of the scenes of the same numbers; made once, part by part."""
+    encoded = [*latents(folder, SHARDS).split(SHARD), clip_latents(folder)[:, list(CLIP_FRAMES)].flatten(0, 1)]
+    files = [folder / f"decoded-{part:03}.npy" for part in range(len(encoded))]
+    for file, part in zip(files, encoded, strict=True):
+        if not file.exists():
+            vae = load_vae(folder)
+            with torch.no_grad(), mixed_precision():
+                batches = tqdm(part.float().split(TOGETHER), file.stem, unit="batch")
+                pictures = np.concatenate([as_pictures(vae.decode(few).sample) for few in batches])
+            with unfinished_file(file) as unfinished, unfinished.open("wb") as stream:
+                np.save(stream, pictures)
+    return np.concatenate([np.load(file) for file in files])
 
 
 def loss(decoded: np.ndarray, reader: nn.Module, draws: Draws) -> tuple[Tensor, dict[str, float]]:
@@ -70,6 +72,9 @@ def loss(decoded: np.ndarray, reader: nn.Module, draws: Draws) -> tuple[Tensor, 
     pictures = [*decoded[numbers], *(one.image for one in renders[len(numbers) :])]
     images = as_tensor([degrade(rng, picture) for picture in pictures])
     boxes = np.array([one.face_box for one in renders], np.float32)
+    if rng.random() < 0.5:  # mirrored, everybody is still who they are
+        images = images.flip(-1)
+        boxes[:, [0, 2]] = images.shape[-1] - boxes[:, [2, 0]]
     size = boxes[:, 2:] - boxes[:, :2]
     boxes = boxes + np.tile(size, 2) * rng.normal(0, 0.04, (BATCH, 4)).astype(np.float32)
     with mixed_precision():

@@ -4,8 +4,19 @@ import numpy as np
 import pytest
 from scipy import ndimage
 
-from vcd_core.faces import CropOptions, CropPath, Track, cut_out, mask_in_crop, mask_in_frame, plan_crop, put_back
+from vcd_core.faces import (
+    CropOptions,
+    CropPath,
+    Track,
+    cut_out,
+    mask_in_crop,
+    mask_in_frame,
+    plan_crop,
+    put_back,
+    track_faces,
+)
 from vcd_core.faces.colour import colour_gains, to_linear, with_gains
+from vcd_core.vision import Face
 
 PICTURE = (240, 320)  # H, W
 
@@ -119,6 +130,18 @@ def test_a_face_that_is_hidden_for_long_is_not_drawn(gap, hidden):
     assert (drawn[seen] > 0.99).all()
     if hidden:
         np.testing.assert_allclose(drawn[[5, 4 + gap]], 0.5, atol=0.01)
+
+
+@pytest.mark.parametrize(("first", "last"), [(0, 19), (4, 19), (0, 12), (4, 12), (8, 10)])
+def test_a_face_that_appears_or_goes_within_a_shot_does_so_softly(first, last):
+    """At the borders of a shot it is there at once: whoever cuts in or away wants no fade."""
+    found = [[Face((140, 100, 180, 140), 0.9)] if first <= frame <= last else [] for frame in range(20)]
+    (one, _), _ = track_faces([*found, *found], cuts=[20])
+    path = plan_crop(one, PICTURE, CropOptions())
+    drawn = np.array([mask_in_crop(path, number, 64, CropOptions()).max() for number in range(len(path.frames))])
+    whole = np.concatenate([[0] * (first > 0), drawn, [0] * (last < 19)])  # as far as there are frames around it
+    assert np.abs(np.diff(whole)).max() <= (0.51 if len(drawn) < 4 else 0.26 if first > 0 or last < 19 else 0)
+    assert drawn.max() > 0.99
 
 
 @pytest.mark.parametrize(

@@ -15,6 +15,7 @@ from .smoothing import smoothed
 from .tracks import Track
 
 SPARE = 1.05  # sides beyond what just holds the face
+FADE = 3  # frames in which a face that appears or goes within a shot does so
 RESAMPLING_REACH = 4  # pixels around a rotated square that its interpolation may touch
 
 
@@ -97,7 +98,7 @@ def plan_crop(track: Track, picture: tuple[int, int], options: CropOptions) -> C
     sides = np.minimum(sides, max(height, width))
     limits = np.array([width, height], float)
     half = np.minimum(sides[:, None] / 2, limits / 2)
-    shown = _shown(track.seen, options.bridged)
+    shown = _shown(track, options.bridged)
     return CropPath(track.first, np.clip(centres, half, limits - half), sides, _rolls(track, options), faces, shown)
 
 
@@ -223,11 +224,14 @@ def _fade(values: np.ndarray) -> np.ndarray:
     return t * t * (3 - 2 * t)
 
 
-def _shown(seen: np.ndarray, bridged: int) -> np.ndarray:
-    """1 where a face was seen and in short gaps; 0 in long ones, but a half at their two ends."""
-    shown = np.ones(len(seen))
+def _shown(track: Track, bridged: int) -> np.ndarray:
+    """1 where a face was seen and in short gaps; 0 in long ones, but a half at their two ends.
+
+    Where a track begins or ends in the middle of a shot, it fades in and out.
+    """
+    shown = np.ones(len(track.seen))
     start = None
-    for number, is_seen in enumerate(seen):
+    for number, is_seen in enumerate(track.seen):
         if not is_seen and start is None:
             start = number
         if is_seen and start is not None:
@@ -235,6 +239,12 @@ def _shown(seen: np.ndarray, bridged: int) -> np.ndarray:
                 shown[start:number] = 0
                 shown[[start, number - 1]] = 0.5
             start = None
+    length = min(FADE, len(shown) // 2)
+    fade = np.arange(1, length + 1) / (length + 1)
+    if track.comes:
+        shown[:length] *= fade
+    if track.goes:
+        shown[len(shown) - length :] *= fade[::-1]
     return shown
 
 

@@ -65,12 +65,17 @@ class RefinedFrame:
     Attributes:
         image: (H, W, 3) in [0, 1]; where the mask is 0, the very values that came in.
         mask: (H, W) in [0, 1], how far it was drawn anew.
-        crops: by the number of its job, each face as it was cut out and as it is put back, (S, S, 3).
+        faces: by the number of its job, each face in this frame.
     """
 
     image: Tensor
     mask: Tensor
-    crops: dict[int, tuple[Tensor, Tensor]]
+    faces: dict[int, "_Face"]
+
+    @property
+    def crops(self) -> dict[int, tuple[Tensor, Tensor]]:
+        """By the number of its job, each face as it was cut out and as it is put back, (S, S, 3)."""
+        return {job: face.crops() for job, face in self.faces.items()}
 
 
 def refine_faces(
@@ -145,6 +150,10 @@ class _Face:
     def plus(self, other: "_Face") -> "_Face":
         return _Face(self.before, self.after + other.after, self.gains + other.gains)
 
+    def crops(self) -> tuple[Tensor, Tensor]:
+        """Before and after, (S, S, 3) each."""
+        return torch.from_numpy(self.before), torch.from_numpy(with_gains(self.after, self.gains))
+
 
 class _NoiseChain:
     """One face's noise, frame by frame; windows that overlap share the noise of the frames that they share."""
@@ -210,11 +219,9 @@ def _with_faces(
         return RefinedFrame(frame, torch.zeros(frame.shape[:2]), {})
     old, image = frame.numpy(), frame.numpy().copy()
     whole = np.zeros(image.shape[:2], np.float32)
-    crops = {}
-    for number_of_face, (path, job, face) in enumerate(faces):
+    for number_of_face, (path, _, face) in enumerate(faces):
         row = number - path.first
         mask, (x, y) = mask_in_frame(path, row, image.shape[:2], crop)
-        crops[job] = torch.from_numpy(face.before), torch.from_numpy(with_gains(face.after, face.gains))
         if not mask.any():
             continue
         height, width = mask.shape
@@ -224,4 +231,4 @@ def _with_faces(
         place = slice(y, y + height), slice(x, x + width)
         image[place] += np.where(mask[..., None] > 0, mask[..., None] * (patch - old[place]), 0)
         whole[place] += mask
-    return RefinedFrame(torch.from_numpy(image), torch.from_numpy(whole), crops)
+    return RefinedFrame(torch.from_numpy(image), torch.from_numpy(whole), {job: face for _, job, face in faces})

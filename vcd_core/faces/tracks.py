@@ -2,6 +2,7 @@
 
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
+from itertools import pairwise
 
 import numpy as np
 
@@ -43,6 +44,7 @@ class Track:
         landmarks: (n, 5, 2) pixels x, y; not a number where they are not known.
         embedding: (D,) of unit length, the mean of what was seen; None if the detector knows none.
         shot: which part of the clip between two cuts it is in.
+        comes, goes: whether the shot has frames before its first, and after its last.
     """
 
     first: int
@@ -51,6 +53,8 @@ class Track:
     landmarks: np.ndarray
     embedding: np.ndarray | None
     shot: int
+    comes: bool = False
+    goes: bool = False
 
     @property
     def frames(self) -> range:
@@ -86,7 +90,7 @@ def track_faces(
     tracks: list[_Open] = []
     open_now: list[_Open] = []
     shot = 0
-    lengths = np.diff([0, *sorted(cuts), len(found)])  # of the shots
+    shots = [range(*borders) for borders in pairwise([0, *sorted(cuts), len(found)])]
     for frame, faces in enumerate(found):
         if frame in cuts:
             open_now, shot = [], shot + 1
@@ -100,8 +104,8 @@ def track_faces(
                 open_now.append(track)
             track.add(frame, face)
     kept, left_out = [], []
-    for track in (one.finished() for one in tracks):
-        length = lengths[track.shot]
+    for track in (one.finished(shots[one.shot]) for one in tracks):
+        length = len(shots[track.shot])
         enough = min(options.least_seen, max(1, length // 2))
         where = f"the face about ({track.centre[0]:.0f}, {track.centre[1]:.0f}) in frame {track.first}"
         if track.seen.sum() < enough:
@@ -144,7 +148,7 @@ class _Open:
         known = [one.embedding for one in self.faces[-REMEMBERED:] if one.embedding is not None]
         return max((float(one @ face.embedding) for one in known), default=None)
 
-    def finished(self) -> Track:
+    def finished(self, shot: range) -> Track:
         frames = np.arange(self.frames[0], self.frames[-1] + 1)
         boxes = np.array([face.box for face in self.faces], float)
         landmarks = np.full((len(frames), 5, 2), np.nan)
@@ -160,6 +164,8 @@ class _Open:
             landmarks,
             None if mean is None else mean / max(np.linalg.norm(mean), 1e-12),
             self.shot,
+            comes=self.frames[0] > shot.start,
+            goes=self.frames[-1] < shot.stop - 1,
         )
 
 
