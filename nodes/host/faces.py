@@ -83,7 +83,7 @@ def refine_clip(
         model_management.throw_exception_if_processing_interrupted()
 
     found = find_faces(frames, detector, looked)
-    plan = plan_faces(found, crop, FaceChoice(order, index, embedding))
+    plan = plan_faces(found, crop, [FaceChoice(order, index, embedding)])
     shown_size = min(crop.size, SHOWN_CROP)
     if options.strength == 0:
         plan.report.append("strength 0 changes nothing")

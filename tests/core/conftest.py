@@ -1,9 +1,18 @@
+import shutil
 import socket
+from pathlib import Path
 
 import pytest
+import random_models
 import torch
+from narrow_checkpoint import load_narrow
 from narrow_model import NARROW
 from random_pipeline import random_model, random_motion_module
+from safetensors.torch import save_file
+
+from vcd_core.standalone import cli, commands
+
+ROOT = Path(__file__).parents[2]
 
 
 @pytest.fixture(scope="module")
@@ -25,6 +34,46 @@ def model():
 def motion():
     """A motion module for it."""
     return random_motion_module(0, NARROW)
+
+
+@pytest.fixture(scope="session")
+def files(tmp_path_factory):
+    """A checkpoint, a motion module, a motion LoRA and photos, all narrow, in the published layouts."""
+    folder = tmp_path_factory.mktemp("files")
+    sizes = {"CHANNELS": 32, "LEVELS": (1, 1, 1, 1), "TEXT_WIDTH": 32, "TEXT_LAYERS": 2, "VAE_CHANNELS": 32}
+    collect, draw = random_models.collect, random_models.Drawer(0)
+    with pytest.MonkeyPatch.context() as patch:
+        for name, value in sizes.items():
+            patch.setattr(random_models, name, value)
+        checkpoint = {
+            **collect(random_models.random_unet(draw), "model.diffusion_model."),
+            **collect(random_models.random_text_encoder(draw), "cond_stage_model.transformer.text_model."),
+            **collect(random_models.random_vae(draw), "first_stage_model."),
+        }
+        motion = collect(random_models.random_motion_module(draw, True, 0.5))
+        lora = collect(random_models.random_motion_lora(draw, 2, True, 0.5))
+    for name, tensors in {"sd15": checkpoint, "motion": motion, "lora": lora}.items():
+        save_file(tensors, folder / f"{name}.safetensors")
+    photos = folder / "photos"
+    photos.mkdir()
+    for number in (1, 2, 3):
+        for suffix in (".png", ".mask.png"):
+            shutil.copy(ROOT / f"demo/photos/mia/{number}{suffix}", photos)
+    return folder
+
+
+@pytest.fixture
+def vcd(monkeypatch, capsys, tmp_path):
+    """Runs the command line on narrow checkpoints inside tmp_path: exit code, stdout, stderr."""
+    monkeypatch.setattr(commands, "load_checkpoint", load_narrow)
+    monkeypatch.chdir(tmp_path)
+
+    def run(*arguments):
+        code = cli.main([str(argument) for argument in arguments])
+        out = capsys.readouterr()
+        return code, out.out, out.err
+
+    return run
 
 
 @pytest.fixture

@@ -1,87 +1,27 @@
 """The command line: what it writes, what it says, and with which exit code it ends."""
 
-import copy
-import functools
 import os
 import re
-import shutil
 import signal
 import subprocess
 import sys
 import time
-from dataclasses import replace
 from pathlib import Path
 
 import av
 import pytest
-import random_models
 import torch
+from narrow_checkpoint import CONFIG, load_narrow
 from PIL import Image
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file
 
 from vcd_core.identity import Recipe, TrainingDiverged, TrainingOptions, load_id_token
 from vcd_core.motion import MotionModule
-from vcd_core.standalone import checkpoint as loader
 from vcd_core.standalone import cli, commands, pipeline
-from vcd_core.standalone.config import ModelConfig
 from vcd_core.standalone.pipeline import ClipOptions
-from vcd_core.video import read_video, write_video
-from vcd_core.vision import Face
 
 ROOT = Path(__file__).parents[2]
-NARROW = ModelConfig((32, 32, 32, 32), (True, True, True, False), 32, 2, 4, (32, 64, 128, 128))
-
-
 pytestmark = pytest.mark.usefixtures("one_thread")
-
-
-@pytest.fixture(scope="module")
-def files(tmp_path_factory):
-    """A checkpoint, a motion module, a motion LoRA and photos, all narrow, in the published layouts."""
-    folder = tmp_path_factory.mktemp("files")
-    sizes = {"CHANNELS": 32, "LEVELS": (1, 1, 1, 1), "TEXT_WIDTH": 32, "TEXT_LAYERS": 2, "VAE_CHANNELS": 32}
-    collect, draw = random_models.collect, random_models.Drawer(0)
-    with pytest.MonkeyPatch.context() as patch:
-        for name, value in sizes.items():
-            patch.setattr(random_models, name, value)
-        checkpoint = {
-            **collect(random_models.random_unet(draw), "model.diffusion_model."),
-            **collect(random_models.random_text_encoder(draw), "cond_stage_model.transformer.text_model."),
-            **collect(random_models.random_vae(draw), "first_stage_model."),
-        }
-        motion = collect(random_models.random_motion_module(draw, True, 0.5))
-        lora = collect(random_models.random_motion_lora(draw, 2, True, 0.5))
-    for name, tensors in {"sd15": checkpoint, "motion": motion, "lora": lora}.items():
-        save_file(tensors, folder / f"{name}.safetensors")
-    photos = folder / "photos"
-    photos.mkdir()
-    for number in (1, 2, 3):
-        for suffix in (".png", ".mask.png"):
-            shutil.copy(ROOT / f"demo/photos/mia/{number}{suffix}", photos)
-    return folder
-
-
-read_once = functools.cache(functools.partial(loader.load_checkpoint, config=NARROW))
-
-
-def load_narrow(path, device):
-    """A narrow checkpoint's model, to be changed at will: building it anew takes longer than a training here."""
-    model = read_once(path, device=device)
-    return replace(model, **{part: copy.deepcopy(getattr(model, part)) for part in ("unet", "vae", "text_encoder")})
-
-
-@pytest.fixture
-def vcd(monkeypatch, capsys, tmp_path):
-    """Runs the command line on narrow checkpoints inside tmp_path: exit code, stdout, stderr."""
-    monkeypatch.setattr(commands, "load_checkpoint", load_narrow)
-    monkeypatch.chdir(tmp_path)
-
-    def run(*arguments):
-        code = cli.main([str(argument) for argument in arguments])
-        out = capsys.readouterr()
-        return code, out.out, out.err
-
-    return run
 
 
 @pytest.fixture(scope="module")
@@ -195,7 +135,7 @@ def test_a_killed_training_goes_on_and_ends_as_an_unbroken_one(vcd, files, tmp_p
         "from vcd_core.standalone import checkpoint, cli, commands, pipeline\n"
         "from vcd_core.standalone.config import ModelConfig\n"
         "torch.set_num_threads(1)\npipeline.SAVE_EVERY = 2\n"
-        f"commands.load_checkpoint = partial(checkpoint.load_checkpoint, config={NARROW!r})\n"
+        f"commands.load_checkpoint = partial(checkpoint.load_checkpoint, config={CONFIG!r})\n"
         "sys.exit(cli.main(sys.argv[1:]))"
     )
     folder = tmp_path / "embeddings"
@@ -341,113 +281,6 @@ def test_ctrl_c_leaves_nothing_behind(vcd, files, tmp_path, monkeypatch, place):
     assert code == 130
     assert "Traceback" not in err
     assert not [path for path in tmp_path.rglob("*") if path.is_file()]
-
-
-# --- faces ----------------------------------------------------------------------------------------------
-
-
-class Corner:
-    """Finds one face, always in the same place."""
-
-    def detect(self, images):
-        return [[Face((20.0, 16.0, 44.0, 40.0), 0.9)] for _ in images]
-
-
-class Nobody:
-    def detect(self, images):
-        return [[] for _ in images]
-
-
-def face_arguments(files, **changes):
-    options = {"--prompt": "a photo of a woman", "--checkpoint": files / "sd15.safetensors"}
-    options |= {"--motion-module": files / "motion.safetensors", "--steps": 2, "--size": 64} | changes
-    return ["face", "in.mp4", "out.mp4", *(word for pair in options.items() for word in pair)]
-
-
-@pytest.fixture
-def film(tmp_path):
-    """Twenty frames of 72x96."""
-    return write_video(tmp_path / "in.mp4", torch.rand(20, 9, 12, 3).repeat(1, 8, 8, 1), 8)
-
-
-@pytest.fixture
-def detector(monkeypatch):
-    def use(found):
-        monkeypatch.setattr(commands, "load_centerface", lambda file: found)
-
-    use(Corner())
-    return use
-
-
-def test_the_faces_of_a_video_are_drawn_anew(vcd, files, film, detector, tmp_path):
-    code, out, err = vcd(*face_arguments(files))
-    assert code == 0, err
-    assert "20 frames; faces in 20 of them; 1 to be drawn anew" in out
-    assert video("out.mp4")[:3] == (20, 96, 72)
-    old, new = (torch.stack(list(read_video(tmp_path / name))) for name in ("in.mp4", "out.mp4"))
-    change = (old - new).abs().mean((0, 3))
-    assert change[16:40, 20:44].mean() > 3 * change[60:, :].mean()
-
-
-def test_a_video_without_a_face_comes_back_byte_for_byte(vcd, files, film, detector, tmp_path):
-    detector(Nobody())
-    code, out, err = vcd(*face_arguments(files))
-    assert code == 0, err
-    assert "no face to draw anew" in out
-    assert (tmp_path / "out.mp4").read_bytes() == film.read_bytes()
-
-
-@pytest.mark.parametrize(
-    ("changes", "message"),
-    [
-        ({"--detector": "yunet"}, "add --detector-file"),
-        ({"--detector": "words"}, "needs --grounding-dino"),
-        ({"--window": 4, "--overlap": 4}, "windows of 4 frames cannot overlap by 4"),
-        ({"--margin": 0.5}, "margins must be at least 1"),
-        ({"--prompt": "embedding:nobody"}, "there is no folder embeddings"),
-    ],
-)
-def test_what_cannot_be_done_to_a_video_is_said(vcd, files, film, detector, tmp_path, changes, message):
-    code, _, err = vcd(*face_arguments(files, **changes))
-    assert (code, err.count("\n")) == (2, 1), err
-    assert message in err
-    assert not (tmp_path / "out.mp4").exists()
-
-
-def test_strength_zero_and_the_video_itself(vcd, files, film, detector, tmp_path):
-    code, out, _ = vcd(*face_arguments(files, **{"--strength": 0}))
-    assert code == 0
-    assert "strength 0 changes nothing" in out
-    assert (tmp_path / "out.mp4").read_bytes() == film.read_bytes()
-    arguments = face_arguments(files)
-    arguments[2] = "in.mp4"
-    code, _, err = vcd(*arguments)
-    assert code == 2
-    assert "is the video itself" in err
-
-
-@pytest.mark.parametrize("option", ["--checkpoint", "--motion-module"])
-def test_a_misspelt_file_is_said_before_the_video_is_looked_at(vcd, files, film, detector, option):
-    detector(None)  # nothing could be found with it
-    code, _, err = vcd(*face_arguments(files, **{option: "absent.ckpt"}))
-    assert code == 2
-    assert "absent.ckpt" in err
-
-
-def test_an_interrupted_drawing_leaves_nothing(vcd, files, film, detector, tmp_path, monkeypatch):
-    def stop(*_, **__):
-        raise KeyboardInterrupt
-
-    monkeypatch.setattr(commands, "refine_faces", stop)
-    assert vcd(*face_arguments(files))[0] == 130
-    assert [path.name for path in tmp_path.iterdir()] == ["in.mp4"]
-
-
-def test_a_video_that_is_none_is_said(vcd, files, detector, tmp_path):
-    (tmp_path / "in.mp4").write_bytes(b"nothing")
-    code, _, err = vcd(*face_arguments(files))
-    assert code == 2
-    assert "no video that can be read" in err
 
 
 def test_a_missing_package_names_the_extra_and_any_other_is_a_bug():

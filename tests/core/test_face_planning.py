@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from vcd_core.faces import CropOptions, FaceChoice, InOrder, find_faces, plan_faces
+from vcd_core.faces import CropOptions, FaceChoice, FoundFaces, InOrder, find_faces, plan_faces
 from vcd_core.faces.planning import BATCH
 from vcd_core.vision import Face
 
@@ -59,7 +59,7 @@ def test_a_report_says_what_is_done_and_what_is_not():
     assert plan.report[0] == "20 frames; faces in 15 of them; 1 to be drawn anew"
     assert "about 20 pixels, found in 15 of 15 frames" in plan.report[1]
 
-    other = plan_faces(found, CROP, FaceChoice(index=1))
+    other = plan_faces(found, CROP, [FaceChoice(index=1)])
     assert not other.paths
     assert other.report[1].startswith("no face to draw anew")
     assert other.report[2].startswith("left alone: the face about")
@@ -85,3 +85,42 @@ def test_no_frames_and_frames_of_several_sizes_are_errors():
         find_faces([], Bright())
     with pytest.raises(ValueError, match=r"a frame is 80x50 and the ones before 80x60"):
         find_faces([torch.zeros(60, 80, 3), torch.zeros(50, 80, 3)], Bright())
+
+
+def standing(*embeddings):
+    """A clip of several people side by side who do not move, by their embeddings."""
+    people = [
+        Face((40.0 * number, 0, 40.0 * number + 20, 20), 1.0, embedding=torch.nn.functional.normalize(embedding, dim=0))
+        for number, embedding in enumerate(embeddings)
+    ]
+    return FoundFaces([people] * 10, [], (60, 200))
+
+
+def test_everybody_meant_has_faces_of_her_own(rng):
+    ava, bo, stranger = (torch.randn(64, generator=rng) for _ in range(3))
+    references = [embedding.numpy() / float(embedding.norm()) for embedding in (bo, ava)]
+    plan = plan_faces(standing(ava, stranger, bo), CROP, [FaceChoice(reference=one) for one in references])
+    assert [(path.centres[0, 0], person) for path, person in zip(plan.paths, plan.people, strict=True)] == [
+        (pytest.approx(20), 1),
+        (pytest.approx(90), 0),
+    ]
+    assert "2 to be drawn anew" in plan.report[0]
+    assert [line for line in plan.report if line.startswith("left alone")] == [
+        "left alone: the face about (50, 10), frames 0-9, is none of these"
+    ]
+
+
+def test_a_face_that_two_references_mean_belongs_to_the_more_alike(rng):
+    ava, other = (torch.nn.functional.normalize(torch.randn(64, generator=rng), dim=0) for _ in range(2))
+    near, far = (ava + 0.3 * other).numpy(), (ava + 1.5 * other).numpy()
+    people = [FaceChoice(reference=one / float((one**2).sum() ** 0.5)) for one in (far, near)]
+    assert plan_faces(standing(ava), CROP, people).people == [1]
+    assert plan_faces(standing(ava), CROP, people[::-1]).people == [0]
+
+
+def test_people_are_counted_off(rng):
+    plan = plan_faces(
+        standing(*torch.randn(3, 64, generator=rng)), CROP, [FaceChoice("left to right", n) for n in (1, 0)]
+    )
+    assert plan.people == [1, 0]
+    assert [track.centre[0] for track in plan.tracks] == [10, 50]

@@ -51,10 +51,17 @@ class FaceChoice:
 
 @dataclass(frozen=True)
 class FacePlan:
-    """The faces that are meant and where their crops are, and what was done and left undone, in lines."""
+    """The faces that are meant, and what was done and left undone.
+
+    Attributes:
+        tracks, paths: of each face, by its first frame, and where its crop is.
+        people: for each, the number of the choice that means it.
+        report: lines for the user.
+    """
 
     tracks: list[Track]
     paths: list[CropPath]
+    people: list[int]
     report: list[str]
 
 
@@ -108,27 +115,48 @@ def find_faces(
 def plan_faces(
     found: FoundFaces,
     crop: CropOptions,
-    choice: FaceChoice = FaceChoice(),
+    people: Sequence[FaceChoice] = (FaceChoice(),),
     tracking: TrackOptions = USUAL_TRACKING,
 ) -> FacePlan:
-    """Follows the faces, chooses those that are meant, and plans their crops; no face is no error."""
+    """Follows the faces, chooses those that are meant, and plans their crops; no face is no error.
+
+    Args:
+        people: who is meant; a face that several choices mean belongs to the one whose reference it is most like, or to
+            the first.
+    """
     tracks, errors = track_faces(found.faces, found.cuts, tracking)
-    meant, others = choose_tracks(
-        tracks,
-        found.size,
-        order=choice.order,
-        index=choice.index,
-        reference=choice.reference,
-        least_likeness=choice.least_likeness,
-    )
+    choices = [
+        choose_tracks(
+            tracks,
+            found.size,
+            order=one.order,
+            index=one.index,
+            reference=one.reference,
+            least_likeness=one.least_likeness,
+        )
+        for one in people
+    ]
+
+    def owners(track: Track) -> list[int]:
+        """Most like first."""
+        numbers = [number for number, (chosen, _) in enumerate(choices) if any(track is one for one in chosen)]
+        references = [people[number].reference for number in numbers]
+        likeness = [0.0 if one is None else float(track.embedding @ one) for one in references]
+        return [number for _, number in sorted(zip(likeness, numbers, strict=True), key=lambda pair: -pair[0])]
+
+    owned = {number: whose[0] for number, track in enumerate(tracks) if (whose := owners(track))}
+    meant = [tracks[number] for number in owned]
+    others = [f"{name_of(track)} is none of these" for number, track in enumerate(tracks) if number not in owned]
+    if len(people) == 1:
+        (_, others) = choices[0]
     seen = sum(bool(faces) for faces in found.faces)
     shots = f", {len(found.cuts) + 1} shots" if found.cuts else ""
     lines = [f"{len(found.faces)} frames{shots}; faces in {seen} of them; {len(meant)} to be drawn anew"]
     if not meant:
         lines.append("no face to draw anew: the clip stays as it is")
-    lines += [
-        f"{name_of(track)} about {track.size:.0f} pixels, found in {track.seen.sum()} of {len(track.seen)} frames"
-        for track in meant
-    ]
+    for number, track in zip(owned.values(), meant, strict=True):
+        who = f" person {number + 1}," if len(people) > 1 else ""
+        seen_in = f"found in {track.seen.sum()} of {len(track.seen)} frames"
+        lines.append(f"{name_of(track)}{who} about {track.size:.0f} pixels, {seen_in}")
     lines += [f"left alone: {line}" for line in (*others, *errors)]
-    return FacePlan(meant, [plan_crop(track, found.size, crop) for track in meant], lines)
+    return FacePlan(meant, [plan_crop(track, found.size, crop) for track in meant], list(owned.values()), lines)

@@ -175,7 +175,12 @@ def _add_face(commands) -> None:
     face = _command(commands, "face", "Draw the faces of a video anew: Face VCD. Its sound and times are kept.")
     face.add_argument("video", type=Path, help="any video file; it is read twice and never held whole")
     face.add_argument("output", type=Path, help="the .mp4, .mkv or .mov to write; one that is there is replaced")
-    face.add_argument("--prompt", required=True, help='who it is: "a photo of embedding:ava woman, face"')
+    face.add_argument(
+        "--prompt",
+        action="append",
+        required=True,
+        help='who it is: "a photo of embedding:ava woman, face"; given several times, each is for the next face',
+    )
     _add_models(face)
     face.add_argument("--detector", choices=DETECTORS, default="centerface", help="what finds the faces")
     face.add_argument("--detector-file", type=Path, help="its file: centerface.onnx, YuNet's; or insightface's folder")
@@ -189,7 +194,13 @@ def _add_face(commands) -> None:
     )
     face.add_argument("--faces", choices=FACE_ORDERS, default=FACE_ORDERS[0], help="how faces are counted in each shot")
     face.add_argument("--which", type=_count, help="which of them, from 0; all if not given")
-    face.add_argument("--reference", type=Path, help="a photo of the person meant; needs the detector insightface")
+    face.add_argument(
+        "--reference",
+        type=Path,
+        action="append",
+        default=[],
+        help="a photo of the person meant, one for each prompt; needs the detector insightface",
+    )
     face.add_argument("--strength", type=fraction, default=0.5, help="how much is drawn anew; 0.8 is the released one")
     face.add_argument("--steps", type=_positive, default=20, help="sampling steps; all are taken")
     face.add_argument("--cfg", type=_positive_float, default=8.0, help="how strongly the prompt acts; 1 is fastest")

@@ -170,7 +170,9 @@ def face(arguments: argparse.Namespace) -> None:
     options = RefineOptions(arguments.strength, arguments.gamma, arguments.seed, arguments.window, arguments.overlap)
     if arguments.output.suffix.lower() not in CONTAINERS:
         raise ValueError(f"the output {arguments.output} must end in one of {', '.join(sorted(CONTAINERS))}")
-    prompt, negative = (parse_prompt(words, arguments.embeddings) for words in (arguments.prompt, arguments.negative))
+    prompts = [parse_prompt(words, arguments.embeddings) for words in arguments.prompt]
+    negative = parse_prompt(arguments.negative, arguments.embeddings)
+    _check_people(arguments)
     info = probe_video(arguments.video)
     check_not_itself(arguments.video, arguments.output)
     for file in (arguments.checkpoint, arguments.motion_module):
@@ -178,13 +180,10 @@ def face(arguments: argparse.Namespace) -> None:
             raise ValueError(f"there is no file {file}: check the name")
     motion = _motion(arguments)
     detector = _detector(arguments)
-    reference = None
-    if arguments.reference is not None:
-        reference = reference_embedding(detector, load_photo(arguments.reference).image)
-    choice = FaceChoice(arguments.faces, ALL if arguments.which is None else arguments.which, reference)
+    people = _people(arguments, detector)
     with tqdm(desc="finding faces", total=info.frames or None, unit="frame") as progress:
         found = find_faces(read_video(arguments.video), detector, lambda done: progress.update(done - progress.n))
-    plan = plan_faces(found, crop, choice)
+    plan = plan_faces(found, crop, people)
     for line in plan.report:
         say(line)
     if options.strength == 0:
@@ -201,8 +200,8 @@ def face(arguments: argparse.Namespace) -> None:
     )
     total = window_count(plan.paths, options) * arguments.steps
     with tqdm(desc="drawing faces", total=total, unit="step") as progress:
-        refine = face_refiner(model, prompt, negative, sampling, motion, progress.update)
-        jobs = [FaceJob(path, refine) for path in plan.paths]
+        refine = [face_refiner(model, prompt, negative, sampling, motion, progress.update) for prompt in prompts]
+        jobs = [FaceJob(path, refine[number]) for path, number in zip(plan.paths, plan.people, strict=True)]
         path = convert_video(
             arguments.video,
             arguments.output,
@@ -218,6 +217,26 @@ def best_device() -> str:
 def say(line: str) -> None:
     sys.stdout.write(line + "\n")
     sys.stdout.flush()
+
+
+def _check_people(arguments: argparse.Namespace) -> None:
+    prompts, references = len(arguments.prompt), len(arguments.reference)
+    if references not in (0, prompts):
+        raise ValueError(
+            f"{prompts} --prompt and {references} --reference: give as many photos as prompts, in the same order"
+        )
+    if arguments.which is not None and prompts > 1:
+        raise ValueError("--which chooses one face; of several --prompt each takes the next face in the order --faces")
+
+
+def _people(arguments: argparse.Namespace, detector: FaceDetector) -> list[FaceChoice]:
+    """One for every prompt: the person of its photo, or the face of its number; a single prompt is for all faces."""
+    if arguments.reference:
+        photos = (load_photo(file).image for file in arguments.reference)
+        return [FaceChoice(reference=reference_embedding(detector, photo)) for photo in photos]
+    if len(arguments.prompt) > 1:
+        return [FaceChoice(arguments.faces, number) for number in range(len(arguments.prompt))]
+    return [FaceChoice(arguments.faces, ALL if arguments.which is None else arguments.which)]
 
 
 def _detector(arguments: argparse.Namespace) -> FaceDetector:
