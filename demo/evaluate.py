@@ -1,9 +1,10 @@
-"""Measures the demo model on people it never saw: python -m demo.evaluate [--characters 16] [--out FOLDER].
+"""Measures the demo model on people it never saw: python -m demo.evaluate [--characters 16] [--style ink] [--out DIR].
 
 For each character a token is learned from six photos; then ten prompts are drawn with the subject called by its noun,
 by the token, and by a caption of every attribute, from the same noise. Each character's readings are kept in a file,
 so that a stopped run goes on where it was; other weights or settings begin anew. First the reader itself is measured,
-on what the autoencoder makes of drawings of strangers, by the faces that the detector finds.
+on what the autoencoder makes of drawings of strangers, by the faces that the detector finds. In the second style the
+same tokens are used: they are learned by the model without it.
 """
 
 import argparse
@@ -59,12 +60,14 @@ def folder_of(out: Path) -> Path:
     return out / measure.fingerprint(run.training_options(0), run.TOKENS)
 
 
-def observe(model: StableDiffusion, eyes: measure.Eyes, number: int, out: Path) -> dict[str, list[dict]]:
-    """What the reader says of the pictures of one character, by way of calling them."""
+def observe(
+    model: StableDiffusion, eyes: measure.Eyes, number: int, vectors: Tensor, out: Path
+) -> dict[str, list[dict]]:
+    """What the reader says of the pictures of one character, by way of calling them; vectors (n, D) are the token's."""
     look = character(number)
     subjects = {
         "noun": measure.by_noun(look),
-        "token": measure.by_token(look, vectors_of(model, number, out)),
+        "token": measure.by_token(look, vectors),
         "caption": measure.by_caption(look),
     }
     pictures = {
@@ -136,14 +139,14 @@ def reading_of(kept: dict) -> Reading:
 
 
 @torch.no_grad()
-def accuracy(model: StableDiffusion, eyes: measure.Eyes, pictures: int = 300) -> dict[str, float]:
+def accuracy(model: StableDiffusion, eyes: measure.Eyes, pictures: int = 300, style: str = "soft") -> dict[str, float]:
     """The share of each attribute that the reader gets right, of whole figures and of heads; colours by their names.
 
     Only what the picture shows is asked for.
     """
     figures = {}
     for way in WAYS_TO_SEE:
-        renders = strangers(way, 23, pictures)
+        renders = strangers(way, 23, pictures, style)
         drawn = as_tensor([one.image for one in renders])
         made = torch.cat([model.decode(model.encode(few)) for few in drawn.split(4)]) * 0.5 + 0.5
         right: dict[str, list[bool]] = {}
@@ -172,18 +175,25 @@ def is_visible(render: world.Render, name: str) -> bool:
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--characters", type=int, choices=range(2, 1000), default=16, metavar="N", help="2 or more")
+    parser.add_argument("--style", choices=("soft", "ink"), default="soft", help="in which the pictures are drawn")
     parser.add_argument("--out", type=Path, default=Path("out/demo-evaluation"))
     arguments = parser.parse_args()
-    return exit_code("demo.evaluate", lambda: evaluate(arguments.characters, arguments.out))
+    return exit_code("demo.evaluate", lambda: evaluate(arguments.characters, arguments.style, arguments.out))
 
 
-def evaluate(characters: int, out: Path) -> None:
+def evaluate(characters: int, style: str, out: Path) -> None:
     cv2.setNumThreads(1)
-    model, eyes = load_demo_model(WEIGHTS), load_eyes()
-    out = folder_of(out)
-    kept = {"reader": lambda: accuracy(model, eyes)} | {
-        f"{number:02}": partial(observe, model, eyes, number, out) for number in range(characters)
-    }
+    teacher, eyes = load_demo_model(WEIGHTS), load_eyes()
+    model = load_demo_model(WEIGHTS, style=True) if style == "ink" else teacher
+    tokens = folder_of(out)
+    out = tokens / style
+    out.mkdir(parents=True, exist_ok=True)
+
+    def observed(number: int) -> dict[str, list[dict]]:
+        return observe(model, eyes, number, vectors_of(teacher, number, tokens), out)
+
+    kept = {"reader": lambda: accuracy(model, eyes, style=style)}
+    kept |= {f"{number:02}": partial(observed, number) for number in range(characters)}
     found = {}
     for name, make in kept.items():
         file = out / f"{name}.json"

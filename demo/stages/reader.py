@@ -19,7 +19,7 @@ from .degrade import degrade
 from .latents import SHARD, TOGETHER, latents, load_vae, scene
 from .motion import clip, clip_latents
 
-BATCH = 48
+BATCH, DECODED = 48, 32  # pictures a step, and how many of them went through the autoencoder
 COLOUR_WEIGHT = 4.0
 SHARDS = 3  # of the pictures for the UNet, decoded
 CLIP_FRAMES = (0, 7, 15)  # of each clip, decoded
@@ -65,7 +65,7 @@ def decoded_pictures(folder: Path) -> np.ndarray:
 
 def loss(decoded: np.ndarray, reader: nn.Module, draws: Draws) -> tuple[Tensor, dict[str, float]]:
     rng = draws.numpy
-    numbers = rng.integers(len(decoded), size=BATCH // 2)
+    numbers = rng.integers(len(decoded), size=DECODED)
     scenes = [decoded_scene(int(number)) for number in numbers]
     scenes += [world.random_scene(rng, "ink" if rng.random() < 0.5 else "soft") for _ in range(BATCH - len(scenes))]
     renders = [world.draw(one) for one in scenes]
@@ -98,11 +98,13 @@ def loss(decoded: np.ndarray, reader: nn.Module, draws: Draws) -> tuple[Tensor, 
     return total, {"right": right / asked}
 
 
-def strangers(way: str, seed: int, count: int) -> list[world.Render]:
+def strangers(way: str, seed: int, count: int, style: str = "soft") -> list[world.Render]:
     """Drawings of people held out from training, seen in one of WAYS_TO_SEE."""
     rng, framings = np.random.default_rng(seed), WAYS_TO_SEE[way]
     return [
-        world.render(world.random_look(rng, held_out=True), world.random_shot(rng, framing=framings[number % 2]))
+        world.render(
+            world.random_look(rng, held_out=True), world.random_shot(rng, framing=framings[number % 2], style=style)
+        )
         for number in range(count)
     ]
 
