@@ -1,10 +1,10 @@
 """Faces drawn anew, one at a time, in a clip that streams through."""
 
+import os
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from functools import partial
 
 import numpy as np
 import torch
@@ -13,6 +13,8 @@ from torch import Tensor
 from ..noise import correlated_noise
 from .colour import colour_gains, with_gains
 from .crops import CropOptions, CropPath, cut_out, mask_in_crop, mask_in_frame, put_back, share_of_face
+
+WORKERS = min(4, os.cpu_count() or 1)  # threads, and frames that are put together at a time
 
 Refine = Callable[[Tensor, Tensor, Tensor, float], Tensor]
 """`refine(clip, mask, noise, strength) -> clip`: clips (n, S, S, 3) in [0, 1]; mask (n, S, S) in [0, 1], 1 where to
@@ -108,17 +110,27 @@ def refine_faces(
     held: dict[int, Tensor] = {}
     drawn: dict[int, dict[int, _Face]] = defaultdict(dict)
     done = 0
-    for number, frame in enumerate(frames):
-        held[number] = frame
-        for window in due.pop(number, ()):
-            job = jobs[window.job]
-            for at, face in _drawn(job, window, held, chains[window.job], crop, options.strength):
-                faces = drawn[at]
-                faces[window.job] = face if window.job not in faces else faces[window.job].plus(face)
-        while done in held and ready.get(done, done) <= number:
-            faces = [(jobs[one].path, one, face) for one, face in sorted(drawn.pop(done, {}).items())]
-            yield _with_faces(held.pop(done), faces, done, crop)
-            done += 1
+
+    def finished(frame: int) -> RefinedFrame:
+        faces = [(jobs[one].path, one, face) for one, face in sorted(drawn.pop(frame, {}).items())]
+        return _with_faces(held.pop(frame), faces, frame, crop)
+
+    with ThreadPoolExecutor(WORKERS) as pool:  # Pillow and NumPy let other threads run while they work
+        for number, frame in enumerate(frames):
+            held[number] = frame
+            for window in due.pop(number, ()):
+                job = jobs[window.job]
+                before = _cut(job.path, window, held, drawn, crop.size, pool)
+                for at, face in _drawn(job, window, before, chains[window.job], crop, options.strength):
+                    faces = drawn[at]
+                    faces[window.job] = face if window.job not in faces else faces[window.job].plus(face)
+            end = done
+            while end in held and ready.get(end, end) <= number:
+                end += 1
+            while done < end:  # a few at a time, which bounds what is held
+                group = range(done, min(end, done + WORKERS))
+                done = group.stop
+                yield from pool.map(finished, group)
     if held:
         raise ValueError(f"the clip ended after {done + len(held)} frames, before its faces did: plan them anew")
 
@@ -193,15 +205,29 @@ def _windows(job: int, frames: range, options: RefineOptions) -> list[_Window]:
     ]
 
 
+def _cut(
+    path: CropPath,
+    window: _Window,
+    held: dict[int, Tensor],
+    drawn: dict[int, dict[int, _Face]],
+    size: int,
+    pool: ThreadPoolExecutor,
+) -> np.ndarray:
+    """(n, S, S, 3) the crops of a window; those that it shares with the window before were cut for that."""
+
+    def cut(frame: int) -> np.ndarray:
+        if window.job in drawn.get(frame, {}):
+            return drawn[frame][window.job].before
+        return np.clip(cut_out(held[frame].numpy(), path, frame - path.first, size), 0, 1)
+
+    return np.stack(list(pool.map(cut, window.span)))
+
+
 def _drawn(
-    job: FaceJob, window: _Window, held: dict[int, Tensor], chain: _NoiseChain, crop: CropOptions, strength: float
+    job: FaceJob, window: _Window, before: np.ndarray, chain: _NoiseChain, crop: CropOptions, strength: float
 ) -> Iterator[tuple[int, _Face]]:
     """What a window makes of its frames."""
     rows = [frame - job.path.first for frame in window.span]
-    with ThreadPoolExecutor() as pool:  # Pillow lets other threads run while it resamples
-        cut = partial(cut_out, path=job.path, size=crop.size)
-        frames = (held[frame].numpy() for frame in window.span)
-        before = np.clip(np.stack(list(pool.map(lambda frame, row: cut(frame, number=row), frames, rows))), 0, 1)
     masks = np.stack([mask_in_crop(job.path, row, crop.size, crop) for row in rows])
     noise = chain.of(window.span)
     after = job.refine(torch.from_numpy(before), torch.from_numpy(masks), noise, strength).float().cpu().numpy()
