@@ -1,6 +1,7 @@
 """The attribute reader, trained on degraded drawings in both styles and on what the autoencoder makes of drawings."""
 
-from functools import partial
+from dataclasses import dataclass
+from functools import cache, partial
 from pathlib import Path
 
 import numpy as np
@@ -39,6 +40,26 @@ def stage(folder: Path) -> Stage:
     )
 
 
+@dataclass(frozen=True)
+class Labels:
+    """What a picture shows: its scene, where the face is (x0, y0, x1, y1), pixels, and the attributes to be seen."""
+
+    scene: world.Scene
+    face_box: tuple[float, float, float, float]
+    legible: frozenset[str]
+
+
+def labels_of(scene: world.Scene, render: world.Render) -> Labels:
+    return Labels(scene, tuple(render.face_box), frozenset(legible(render)))
+
+
+@cache
+def decoded_labels(number: int) -> Labels:
+    """Of decoded picture `number`; it is drawn again for that once."""
+    scene = decoded_scene(number)
+    return labels_of(scene, world.draw(scene))
+
+
 def decoded_scene(number: int) -> world.Scene:
     """The scene behind decoded picture `number`: first pictures for the UNet, then frames of clips."""
     if number < SHARDS * SHARD:
@@ -66,12 +87,13 @@ def decoded_pictures(folder: Path) -> np.ndarray:
 def loss(decoded: np.ndarray, reader: nn.Module, draws: Draws) -> tuple[Tensor, dict[str, float]]:
     rng = draws.numpy
     numbers = rng.integers(len(decoded), size=DECODED)
-    scenes = [decoded_scene(int(number)) for number in numbers]
-    scenes += [world.random_scene(rng, "ink" if rng.random() < 0.5 else "soft") for _ in range(BATCH - len(scenes))]
+    scenes = [world.random_scene(rng, "ink" if rng.random() < 0.5 else "soft") for _ in range(BATCH - DECODED)]
     renders = [world.draw(one) for one in scenes]
-    pictures = [*decoded[numbers], *(one.image for one in renders[len(numbers) :])]
-    images = as_tensor([degrade(rng, picture) for picture in pictures])
-    boxes = np.array([one.face_box for one in renders], np.float32)
+    labels = [decoded_labels(int(number)) for number in numbers]
+    labels += [labels_of(scene, render) for scene, render in zip(scenes, renders, strict=True)]
+    scenes = [one.scene for one in labels]
+    images = as_tensor([degrade(rng, picture) for picture in (*decoded[numbers], *(one.image for one in renders))])
+    boxes = np.array([one.face_box for one in labels], np.float32)
     if rng.random() < 0.5:  # mirrored, everybody is still who they are
         images = images.flip(-1)
         boxes[:, [0, 2]] = images.shape[-1] - boxes[:, [2, 0]]
@@ -81,7 +103,7 @@ def loss(decoded: np.ndarray, reader: nn.Module, draws: Draws) -> tuple[Tensor, 
         crops = head_crops(images, torch.from_numpy(boxes))
         answers = {name: answer.float() for name, answer in reader(crops).items()}
         where = reader.places(images).float()
-    counts = [legible(one) for one in renders]
+    counts = [one.legible for one in labels]
     total, right, asked = F.cross_entropy(where, places(scenes)), 0, 0
     for name, answer in answers.items():
         use = torch.tensor([name in names for names in counts])

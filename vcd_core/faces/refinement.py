@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from ..noise import correlated_noise
+from ..sampling.windows import spread_windows, window_shares
 from .colour import colour_gains, with_gains
 from .crops import CropOptions, CropPath, cut_out, mask_in_crop, mask_in_frame, put_back, share_of_face
 
@@ -189,19 +190,10 @@ class _NoiseChain:
 
 def _windows(job: int, frames: range, options: RefineOptions) -> list[_Window]:
     """Windows of one length, evenly spread over a track; one where it is no longer than that."""
-    count, length = 1, min(len(frames), options.window)
-    if length < len(frames):
-        count = -(-(len(frames) - options.overlap) // (length - options.overlap))
-    starts = np.linspace(frames.start, frames.stop - length, count).round().astype(int)
-    weights = np.zeros((count, len(frames)))
-    for row, start in zip(weights, starts - frames.start, strict=True):
-        inwards = np.arange(length) + 1
-        row[start : start + length] = np.minimum(inwards, inwards[::-1])
-    shares = np.minimum(weights, options.overlap + 1)
-    shares /= shares.sum(0)
+    spans = spread_windows(len(frames), options.window, options.overlap)
     return [
-        _Window(job, range(start, start + length), share[start - frames.start :][:length].astype(np.float32))
-        for start, share in zip(starts.tolist(), shares, strict=True)
+        _Window(job, range(frames.start + span.start, frames.start + span.stop), share.astype(np.float32))
+        for span, share in zip(spans, window_shares(spans, options.overlap), strict=True)
     ]
 
 
