@@ -1,6 +1,6 @@
 """Tiled VCD: large canvases and long clips in parts that agree (arXiv:2402.09368)."""
 
-from .denoising import DenoiseTile, SampleTile, one_after_another, tiled
+from .denoising import DenoiseTile, SampleTile, blended, one_after_another, tiled
 from .plans import Cut, Tile, TilePlan
 
-__all__ = ["Cut", "DenoiseTile", "SampleTile", "Tile", "TilePlan", "one_after_another", "tiled"]
+__all__ = ["Cut", "DenoiseTile", "SampleTile", "Tile", "TilePlan", "blended", "one_after_another", "tiled"]

@@ -1,8 +1,7 @@
 """Denoising of a large canvas or a long clip, a tile at a time."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
-import torch
 from torch import Tensor
 
 from ..sampling.guidance import Denoise
@@ -23,12 +22,28 @@ def tiled(denoise: DenoiseTile, plan: TilePlan) -> Denoise:
     """
 
     def denoise_all(x: Tensor, sigma: Tensor) -> Tensor:
-        blended = torch.zeros_like(x)
-        for tile in plan:
-            tile.of(blended).addcmul_(plan.shares(tile).to(x), denoise(tile.of(x), sigma, tile).to(x))
-        return blended
+        (x0,) = blended(plan, lambda tile: [denoise(tile.of(x), sigma, tile)])
+        return x0
 
     return denoise_all
+
+
+def blended(plan: TilePlan, make: Callable[[Tile], Sequence[Tensor]]) -> list[Tensor]:
+    """Clips (F, C, h, w) from what is made of each of their tiles.
+
+    Args:
+        make: tile -> its part (f, C, h, w) of each of the clips.
+    """
+    clips: list[Tensor] = []
+    for tile in plan:
+        parts = make(tile)
+        if not clips:
+            frames, height, width = plan.shape
+            clips = [part.new_zeros(frames, part.shape[1], height, width) for part in parts]
+        shares = plan.shares(tile).to(parts[0])
+        for clip, part in zip(clips, parts, strict=True):
+            tile.of(clip).addcmul_(shares, part)
+    return clips
 
 
 SampleTile = Callable[[Tensor, Tensor, Tile], Tensor]
