@@ -3,7 +3,8 @@
 from comfy_api.latest import io, ui
 
 from ..vcd_core.faces import ALL, ORDERS, CropOptions, RefineOptions
-from .host.faces import FaceSampling, given_faces, refine_clip
+from .host.faces import given_faces, refine_clip
+from .host.sampling import Sampling
 from .noise import GAMMA, sampling_inputs
 from .sockets import FaceBoxes, FaceDetectorSocket
 
@@ -175,7 +176,8 @@ class FaceVCD(io.ComfyNode):
         refined = refine_clip(
             clip,
             detector if found is None else found,
-            FaceSampling(model, vae, positive, negative, seed, steps, cfg, sampler_name, scheduler),
+            Sampling(model, positive, negative, seed, steps, cfg, sampler_name, scheduler),
+            vae,
             CropOptions(size, crop_factor, mask_margin=mask_factor, feather=feather, upright=upright),
             RefineOptions(
                 strength, gamma, seed, window, overlap, vae.latent_channels, vae.spacial_compression_encode()

@@ -4,7 +4,7 @@ import comfy.samplers
 from comfy_api.latest import io
 
 from .host.noise import CorrelatedNoiseSource
-from .host.sampling import sample_with_correlated_noise
+from .host.sampling import Sampling, sample_with_correlated_noise
 
 GAMMA = {"min": 0.0, "max": 1.0, "step": 0.01}
 MAX_SEED = 0xFFFFFFFFFFFFFFFF
@@ -121,8 +121,8 @@ class VCDSampler(io.ComfyNode):
         )
 
     @classmethod
-    def execute(cls, **inputs) -> io.NodeOutput:
-        return io.NodeOutput(sample_with_correlated_noise(**inputs))
+    def execute(cls, latent_image: dict, denoise: float, gamma: float, **sampling) -> io.NodeOutput:
+        return io.NodeOutput(sample_with_correlated_noise(Sampling(**sampling), latent_image, denoise, gamma))
 
 
 NODES = [CorrelatedNoise, VCDSampler]

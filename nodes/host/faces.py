@@ -24,24 +24,9 @@ from ...vcd_core.faces import (
     window_count,
 )
 from ...vcd_core.vision import FaceDetector, GivenBoxes, GivenMasks
-from .sampling import sample
+from .sampling import Sampling, sample
 
 SHOWN_CROP = 256  # pixels: crops are for looking at, and there can be many
-
-
-@dataclass(frozen=True)
-class FaceSampling:
-    """What ComfyUI's sampler is told for every face."""
-
-    model: object
-    vae: object
-    positive: object
-    negative: object
-    seed: int
-    steps: int
-    cfg: float
-    sampler_name: str
-    scheduler: str
 
 
 @dataclass(frozen=True)
@@ -64,7 +49,8 @@ class FacesRefined:
 def refine_clip(
     clip: Tensor,
     detector: FaceDetector,
-    sampling: FaceSampling,
+    sampling: Sampling,
+    vae,
     crop: CropOptions,
     options: RefineOptions,
     order: str,
@@ -74,7 +60,7 @@ def refine_clip(
     """Finds, follows and draws anew the faces of a clip (F, H, W, 3 or 4) in [0, 1]; alpha is handed through."""
     clip = clip.float().cpu()
     frames = clip[..., :3].contiguous()
-    _check_vae(sampling.vae, crop.size)
+    _check_vae(vae, crop.size)
     embedding = None if reference is None else reference_embedding(detector, _one_photo(reference))
     looked_at = comfy.utils.ProgressBar(len(frames))
 
@@ -91,7 +77,7 @@ def refine_clip(
         return FacesRefined(
             clip, torch.zeros(clip.shape[:3]), torch.zeros(1, shown_size, 2 * shown_size, 3), plan.report
         )
-    refine = face_refiner(sampling, options.gamma, window_count(plan.paths, options))
+    refine = face_refiner(sampling, vae, options.gamma, window_count(plan.paths, options))
     jobs = [FaceJob(path, refine) for path in plan.paths]
     made, masks, pairs = clip.clone(), torch.zeros(clip.shape[:3]), [[] for _ in jobs]
     for number, result in enumerate(refine_faces(frames, jobs, crop, options)):
@@ -115,7 +101,7 @@ def _small(picture: Tensor, size: int) -> Tensor:
     return small.half()
 
 
-def face_refiner(sampling: FaceSampling, gamma: float, windows: int) -> Refine:
+def face_refiner(sampling: Sampling, vae, gamma: float, windows: int) -> Refine:
     """A `refine` that shows its progress over so many windows, and stops when the user does."""
     total = windows * sampling.steps
     progress = comfy.utils.ProgressBar(total)
@@ -126,7 +112,7 @@ def face_refiner(sampling: FaceSampling, gamma: float, windows: int) -> Refine:
     def refine(clip: Tensor, mask: Tensor, noise: Tensor, strength: float) -> Tensor:
         nonlocal done
         model_management.throw_exception_if_processing_interrupted()
-        latents = sampling.vae.encode(clip)
+        latents = vae.encode(clip)
         where = F.interpolate(mask[:, None], latents.shape[-2:], mode="area")
 
         def show(step: int, x0: Tensor, _x: Tensor, _steps: int) -> None:
@@ -134,23 +120,16 @@ def face_refiner(sampling: FaceSampling, gamma: float, windows: int) -> Refine:
             progress.update_absolute(done + step + 1, total, picture)
 
         drawn = sample(
-            model,
+            sampling,
             noise.to(latents.dtype),
             latents,
-            seed=sampling.seed,
-            steps=sampling.steps,
-            cfg=sampling.cfg,
-            sampler_name=sampling.sampler_name,
-            scheduler=sampling.scheduler,
-            positive=sampling.positive,
-            negative=sampling.negative,
             denoise=strength,
             gamma=gamma,
             noise_mask=where,
             callback=show,
         )
         done += sampling.steps
-        return sampling.vae.decode(drawn).clamp(0, 1)
+        return vae.decode(drawn).clamp(0, 1)
 
     return refine
 

@@ -2,6 +2,7 @@
 
 import inspect
 from collections.abc import Callable
+from dataclasses import dataclass
 
 import comfy.sample
 import comfy.samplers
@@ -15,78 +16,67 @@ from .noise import CorrelatedNoiseSource, correlate_frames
 EMPTY_LATENT_SCALE = ("downscale_ratio_spacial", "downscale_ratio_temporal")
 
 
-def sample_with_correlated_noise(
-    model,
-    seed: int,
-    steps: int,
-    cfg: float,
-    sampler_name: str,
-    scheduler: str,
-    positive,
-    negative,
-    latent_image: dict,
-    denoise: float,
-    gamma: float,
-) -> dict:
+@dataclass(frozen=True)
+class Sampling:
+    """What ComfyUI's samplers are told, by the names of KSampler's inputs."""
+
+    model: object
+    positive: object
+    negative: object
+    seed: int
+    steps: int
+    cfg: float
+    sampler_name: str
+    scheduler: str
+
+
+def sample_with_correlated_noise(sampling: Sampling, latent_image: dict, denoise: float, gamma: float) -> dict:
     """KSampler's work with correlated starting and per-step noise: LATENT in, LATENT out."""
     # Newer hosts note the scale of an empty latent in it, and take it back out here; older ones know neither.
     scale = {key: latent_image[key] for key in EMPTY_LATENT_SCALE if key in latent_image}
-    samples = comfy.sample.fix_empty_latent_channels(model, latent_image["samples"], **scale)
-    noise = CorrelatedNoiseSource(seed, gamma).generate_noise({**latent_image, "samples": samples})
+    samples = comfy.sample.fix_empty_latent_channels(sampling.model, latent_image["samples"], **scale)
+    noise = CorrelatedNoiseSource(sampling.seed, gamma).generate_noise({**latent_image, "samples": samples})
     denoised = sample(
-        model,
+        sampling,
         noise,
         samples,
-        seed=seed,
-        steps=steps,
-        cfg=cfg,
-        sampler_name=sampler_name,
-        scheduler=scheduler,
-        positive=positive,
-        negative=negative,
         denoise=denoise,
         gamma=gamma,
         noise_mask=latent_image.get("noise_mask"),
-        callback=latent_preview.prepare_callback(model, steps),
+        callback=latent_preview.prepare_callback(sampling.model, sampling.steps),
     )
     kept = {key: value for key, value in latent_image.items() if key not in EMPTY_LATENT_SCALE}
     return {**kept, "samples": denoised}
 
 
 def sample(
-    model,
+    sampling: Sampling,
     noise: torch.Tensor,
     latents: torch.Tensor,
     *,
-    seed: int,
-    steps: int,
-    cfg: float,
-    sampler_name: str,
-    scheduler: str,
-    positive,
-    negative,
     denoise: float,
     gamma: float,
-    noise_mask: torch.Tensor | None,
-    callback: Callable,
+    noise_mask: torch.Tensor | None = None,
+    callback: Callable | None = None,
 ) -> torch.Tensor:
     """Latents denoised from this very noise; what a sampler adds at its steps is correlated too."""
+    model, name = sampling.model, sampling.sampler_name
     sigmas = comfy.samplers.KSampler(
-        model, steps, model.load_device, sampler_name, scheduler, denoise, model.model_options
+        model, sampling.steps, model.load_device, name, sampling.scheduler, denoise, model.model_options
     ).sigmas
     return comfy.sample.sample_custom(
         model,
         noise,
-        cfg,
-        correlated_sampler(sampler_name, gamma),
+        sampling.cfg,
+        correlated_sampler(name, gamma),
         sigmas,
-        positive,
-        negative,
+        sampling.positive,
+        sampling.negative,
         latents,
         noise_mask=noise_mask,
         callback=callback,
         disable_pbar=not comfy.utils.PROGRESS_BAR_ENABLED,
-        seed=seed,
+        seed=sampling.seed,
     )
 
 

@@ -12,7 +12,7 @@ import torch.nn.functional as F
 from comfy.controlnet import ControlNet
 from torch import nn
 from torch.testing import assert_close
-from vcd_pack.nodes.host.sampling import sample
+from vcd_pack.nodes.host.sampling import Sampling, sample
 from vcd_pack.nodes.host.tiles import Parts, in_parts
 from vcd_pack.vcd_core.noise import correlated_noise
 from vcd_pack.vcd_core.tiles import Cut, TilePlan
@@ -70,10 +70,8 @@ def control(hint, previous=None, **more):
 def drawn(model, positive, negative, noise_mask=None):
     noise = correlated_noise((FRAMES, 4, HEIGHT, WIDTH), 0.2, torch.Generator().manual_seed(3))
     latents = torch.randn(noise.shape, generator=torch.Generator().manual_seed(4))
-    return sample(
-        model, noise, latents, seed=0, steps=3, cfg=3.0, sampler_name="euler", scheduler="normal", positive=positive,
-        negative=negative, denoise=0.7, gamma=0.2, noise_mask=noise_mask, callback=None,
-    )  # fmt: skip
+    sampling = Sampling(model, positive, negative, seed=0, steps=3, cfg=3.0, sampler_name="euler", scheduler="normal")
+    return sample(sampling, noise, latents, denoise=0.7, gamma=0.2, noise_mask=noise_mask)
 
 
 HALVES = [prompt(1, area=(HEIGHT, 14, 0, 0)), prompt(2, area=(HEIGHT, WIDTH - 14, 0, 14))]

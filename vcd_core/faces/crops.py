@@ -10,6 +10,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from ..pictures import resized
 from ..vision.opencv import import_cv2
 from .smoothing import smoothed
 from .tracks import Track
@@ -116,7 +117,7 @@ def cut_out(frame: np.ndarray, path: CropPath, number: int, size: int) -> np.nda
     if roll:
         part = _turned(part, path.centres[number] - corner, roll)
     x, y = path.centres[number] - corner - side / 2
-    return _resized(part, (size, size), (x, y, x + side, y + side))
+    return resized(part, (size, size), (x, y, x + side, y + side))
 
 
 def mask_in_crop(path: CropPath, number: int, size: int, options: CropOptions) -> np.ndarray:
@@ -194,7 +195,7 @@ def put_back(
     pad = int(np.ceil(max(0.0, -box.min(), box.max() - size)))
     if pad:
         crop, box = np.pad(crop, ((pad, pad), (pad, pad), (0, 0)), "edge"), box + pad
-    drawn = _resized(crop, (y1 - y0, x1 - x0), tuple(box))
+    drawn = resized(crop, (y1 - y0, x1 - x0), tuple(box))
     if not roll:
         return drawn
     turned = _turned(drawn, middle - (x0, y0), -roll)
@@ -281,16 +282,3 @@ def _turned(picture: np.ndarray, middle: np.ndarray, angle: float) -> np.ndarray
     inverse = np.array([[cosine, -sine, x - cosine * x + sine * y], [sine, cosine, y - sine * x - cosine * y]])
     flags = cv2.INTER_LANCZOS4 | cv2.WARP_INVERSE_MAP
     return cv2.warpAffine(picture, inverse, picture.shape[1::-1], flags=flags, borderMode=cv2.BORDER_REFLECT)
-
-
-def _resized(picture: np.ndarray, shape: tuple[int, int], box: tuple[float, float, float, float]) -> np.ndarray:
-    """Part of a picture (H, W, 3) float32 at another size: Pillow's Lanczos, which weighs by area when it shrinks."""
-    from PIL import Image
-
-    channels = (
-        Image.fromarray(np.ascontiguousarray(picture[..., channel])).resize(
-            shape[::-1], Image.Resampling.LANCZOS, box=box
-        )
-        for channel in range(3)
-    )
-    return np.stack([np.asarray(channel) for channel in channels], -1)

@@ -1,6 +1,17 @@
 """Tiled VCD: large canvases and long clips in parts that agree (arXiv:2402.09368)."""
 
 from .denoising import DenoiseTile, SampleTile, blended, one_after_another, tiled
+from .memory import check_clip_fits
 from .plans import Cut, Tile, TilePlan
 
-__all__ = ["Cut", "DenoiseTile", "SampleTile", "Tile", "TilePlan", "blended", "one_after_another", "tiled"]
+__all__ = [
+    "Cut",
+    "DenoiseTile",
+    "SampleTile",
+    "Tile",
+    "TilePlan",
+    "blended",
+    "check_clip_fits",
+    "one_after_another",
+    "tiled",
+]
