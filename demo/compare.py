@@ -2,15 +2,14 @@
 
 Every way has the same budget: photos, steps, batch, learning rate. For each character and way a token is learned and
 ten pictures are drawn from the same noise in places that no photo shows; the attribute reader then says how much like
-the character they are, whether the place is the one asked for, and whether it is one of the photos' (a leak). Readings
+the character they are, whether the place is the one asked for, and whether it is one of the photos' (a leak). Pictures
 are kept, so that a stopped run goes on where it was; other weights or settings begin anew.
 """
 
 import argparse
-import json
 import sys
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 
@@ -19,7 +18,6 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from vcd_core.files import unfinished_file
 from vcd_core.identity import Augmentation, Photo, Recipe
 from vcd_core.standalone.cli import exit_code
 from vcd_core.standalone.demo_model import load_demo_model
@@ -27,9 +25,9 @@ from vcd_core.standalone.model import Prompt, StableDiffusion
 from vcd_core.standalone.pipeline import plan, train_token
 
 from . import measure, run
-from .evaluate import RESAMPLINGS, character, reading_of
+from .evaluate import RESAMPLINGS, character
 from .people import PHOTO_PLACES, whole_photos
-from .reader import similarity
+from .reader import Reading, similarity
 from .report import write_contact_sheet
 from .weights import WEIGHTS, load_eyes
 
@@ -105,8 +103,8 @@ class LevelledModel(StableDiffusion):
         return super().predict_noise(noised, timesteps, ranges[torch.arange(len(ranges)), level])
 
 
-def observe(model: StableDiffusion, eyes: measure.Eyes, way: Way, name: str, number: int, out: Path) -> list[dict]:
-    """What the reader says of the pictures of one character, learned in one way."""
+def draw(model: StableDiffusion, way: Way, name: str, number: int, out: Path) -> dict[str, Tensor]:
+    """The pictures of one character, learned in one way."""
     look = character(number)
     photos = [photo if way.masked else replace(photo, mask=None) for photo in whole_photos(look, number, way.places)]
     if way.levels > 1:
@@ -114,7 +112,7 @@ def observe(model: StableDiffusion, eyes: measure.Eyes, way: Way, name: str, num
     vectors = learn(model, photos, way, look.noun, number)
     drawn = measure.draw_prompts(model, measure.subject_prompts(measure.by_token(look, vectors)), number)
     write_contact_sheet(out / f"{number:02} {name.replace(':', '')}.png", [(name, drawn)], columns=10)
-    return [asdict(reading) for reading in eyes.read(drawn)]
+    return {"pictures": drawn}
 
 
 def learn(model: StableDiffusion, photos: Sequence[Photo], way: Way, noun: str, seed: int) -> Tensor:
@@ -126,9 +124,9 @@ def learn(model: StableDiffusion, photos: Sequence[Photo], way: Way, noun: str, 
     return train_token(model, plan(model, photos, recipe)).vectors
 
 
-def figures_of(number: int, way: Way, kept: list[dict]) -> tuple[float, ...]:
+def figures_of(number: int, way: Way, readings: Sequence[Reading]) -> tuple[float, ...]:
     """FIGURES of one character: means over its pictures."""
-    look, readings = character(number), [reading_of(one) for one in kept]
+    look = character(number)
     right = [one.place in prompt for one, prompt in zip(readings, measure.PROMPTS, strict=True)]
     leaked = [one.place in way.places for one in readings]
     return tuple(float(np.mean(values)) for values in ([similarity(look, one) for one in readings], right, leaked))
@@ -157,12 +155,11 @@ def compare(characters: int, names: Sequence[str], out: Path) -> None:
     table = {name: np.empty((characters, len(FIGURES))) for name in names}
     for number in range(characters):
         for name in names:
-            file = out / f"{number:02} {name.replace(':', '')}.json"
-            if not file.exists():
-                kept = observe(model, eyes, WAYS[name], name, number, out)
-                with unfinished_file(file) as unfinished:
-                    unfinished.write_text(json.dumps(kept))
-            table[name][number] = figures_of(number, WAYS[name], json.loads(file.read_text()))
+            kept = measure.kept_pictures(
+                out / f"{number:02} {name.replace(':', '')}.safetensors",
+                partial(draw, model, WAYS[name], name, number, out),
+            )
+            table[name][number] = figures_of(number, WAYS[name], eyes.read(kept["pictures"]))
     shown = partial(interval, generator=np.random.default_rng(0))
     lines = [f"{characters} characters, {len(measure.PROMPTS)} pictures each; mean and 95 % interval over characters"]
     lines += [f"{'':46}" + "".join(f"{figure:>26}" for figure in FIGURES)]
@@ -173,7 +170,7 @@ def compare(characters: int, names: Sequence[str], out: Path) -> None:
                 f"{one} - {other}:",
                 f"{'':46}" + "".join(f"{shown(d):>26}" for d in (table[one] - table[other]).T),
             ]
-    sys.stdout.write("\n".join([*lines, f"Pictures and readings: {out}", ""]))
+    sys.stdout.write("\n".join([*lines, f"Pictures: {out}", ""]))
 
 
 if __name__ == "__main__":

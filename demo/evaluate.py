@@ -1,16 +1,16 @@
 """Measures the demo model on people it never saw: python -m demo.evaluate [--characters 16] [--style ink] [--out DIR].
 
 For each character a token is learned from six photos; then ten prompts are drawn with the subject called by its noun,
-by the token, and by a caption of every attribute, from the same noise. Each character's readings are kept in a file,
-so that a stopped run goes on where it was; other weights or settings begin anew. First the reader itself is measured,
-on what the autoencoder makes of drawings of strangers, by the faces that the detector finds. In the second style the
-same tokens are used: they are learned by the model without it.
+by the token, and by a caption of every attribute, from the same noise. Each character's token and pictures are kept in
+files, so that a stopped run goes on where it was; other weights or settings begin anew. First the reader itself is
+measured, on what the autoencoder makes of drawings of strangers, by the faces that the detector finds. In the second
+style the same tokens are used: they are learned by the model without it.
 """
 
 import argparse
 import json
 import sys
-from dataclasses import asdict, replace
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
@@ -24,6 +24,7 @@ from vcd_core.identity import load_id_token, save_id_token
 from vcd_core.standalone.cli import exit_code
 from vcd_core.standalone.demo_model import load_demo_model
 from vcd_core.standalone.model import StableDiffusion
+from vcd_core.standalone.weights_folder import manifest_fingerprint
 
 from . import measure, run, world
 from .characters import Look
@@ -60,10 +61,8 @@ def folder_of(out: Path) -> Path:
     return out / measure.fingerprint(run.training_options(0), run.TOKENS)
 
 
-def observe(
-    model: StableDiffusion, eyes: measure.Eyes, number: int, vectors: Tensor, out: Path
-) -> dict[str, list[dict]]:
-    """What the reader says of the pictures of one character, by way of calling them; vectors (n, D) are the token's."""
+def draw(model: StableDiffusion, number: int, vectors: Tensor, out: Path) -> dict[str, Tensor]:
+    """The pictures of one character, by way of calling them; vectors (n, D) are the token's."""
     look = character(number)
     subjects = {
         "noun": measure.by_noun(look),
@@ -76,16 +75,12 @@ def observe(
     }
     rows = [(f"character {number}: {way}", drawn) for way, drawn in pictures.items()]
     write_contact_sheet(out / f"{number:02}.png", rows, columns=10)
-    return {way: [asdict(reading) for reading in eyes.read(drawn)] for way, drawn in pictures.items()}
+    return pictures
 
 
-def summary(observed: dict[int, dict[str, list[dict]]], generator: np.random.Generator) -> dict[str, float]:
+def summary(readings: dict[int, dict[str, list[Reading]]], generator: np.random.Generator) -> dict[str, float]:
     """The figures over all characters; intervals of 95 % by drawing characters again (percentile bootstrap)."""
-    looks = {number: character(number) for number in observed}
-    readings = {
-        number: {way: [reading_of(one) for one in ones] for way, ones in ways.items()}
-        for number, ways in observed.items()
-    }
+    looks = {number: character(number) for number in readings}
     means = np.array(
         [
             [np.mean([similarity(looks[number], one) for one in ways[way]]) for way in WAYS]
@@ -129,13 +124,6 @@ def share(means: np.ndarray) -> np.ndarray:
     """(token - noun) / (caption - noun) of (N, 3) means: 0 at the noun, 1 at the caption, and not bounded by them."""
     noun, token, caption = means.T
     return (token - noun) / (caption - noun)
-
-
-def reading_of(kept: dict) -> Reading:
-    look = kept["look"]
-    if look is not None:
-        look = Look(**{name: tuple(value) if isinstance(value, list) else value for name, value in look.items()})
-    return Reading(look, kept["shirt"], kept["place"])
 
 
 @torch.no_grad()
@@ -189,24 +177,20 @@ def evaluate(characters: int, style: str, out: Path) -> None:
     out = tokens / style
     out.mkdir(parents=True, exist_ok=True)
 
-    def observed(number: int) -> dict[str, list[dict]]:
-        return observe(model, eyes, number, vectors_of(teacher, number, tokens), out)
-
-    kept = {"reader": lambda: accuracy(model, eyes, style=style)}
-    kept |= {f"{number:02}": partial(observed, number) for number in range(characters)}
-    found = {}
-    for name, make in kept.items():
-        file = out / f"{name}.json"
-        if not file.exists():
-            made = make()
-            with unfinished_file(file) as unfinished:
-                unfinished.write_text(json.dumps(made))
-        found[name] = json.loads(file.read_text())
-    read = found.pop("reader")
-    figures = summary({int(name): ways for name, ways in found.items()}, np.random.default_rng(0))
+    file = out / f"reader-{manifest_fingerprint(WEIGHTS)[:12]}.json"
+    if not file.exists():
+        with unfinished_file(file) as unfinished:
+            unfinished.write_text(json.dumps(accuracy(model, eyes, style=style)))
+    read = json.loads(file.read_text())
+    readings = {}
+    for number in range(characters):
+        vectors = vectors_of(teacher, number, tokens)
+        pictures = measure.kept_pictures(out / f"{number:02}.safetensors", partial(draw, model, number, vectors, out))
+        readings[number] = {way: eyes.read(drawn) for way, drawn in pictures.items()}
+    figures = summary(readings, np.random.default_rng(0))
     lines = [f"reader right, {name:28} {value:.3f}" for name, value in sorted(read.items())]
     lines += [f"{name:42} {value:.3f}" for name, value in figures.items()]
-    sys.stdout.write("\n".join([*lines, f"Pictures and readings: {out}", ""]))
+    sys.stdout.write("\n".join([*lines, f"Pictures: {out}", ""]))
 
 
 if __name__ == "__main__":

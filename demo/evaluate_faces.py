@@ -13,10 +13,8 @@ from pathlib import Path
 
 import cv2
 import numpy as np
-from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-from vcd_core.files import unfinished_file
 from vcd_core.motion import MotionModule
 from vcd_core.standalone.cli import exit_code
 from vcd_core.standalone.demo_model import load_demo_model, load_demo_motion
@@ -94,12 +92,9 @@ def evaluate_faces(characters: int, out: Path) -> None:
     out.mkdir(parents=True, exist_ok=True)
     table = np.empty((characters, len(FIGURES)))
     for number in range(characters):
-        file = out / f"{number:02}.safetensors"
-        if not file.exists():
-            clips = clips_of(model, motion, eyes, number, out)
-            with unfinished_file(file) as unfinished:
-                save_file({name: (clip * 255).round().byte() for name, clip in clips.items()}, unfinished)
-        clips = {name: clip.float() / 255 for name, clip in load_file(file).items()}
+        clips = measure.kept_pictures(
+            out / f"{number:02}.safetensors", partial(clips_of, model, motion, eyes, number, out)
+        )
         table[number] = figures_of(eyes, number, clips)
     shown = partial(interval, generator=np.random.default_rng(0))
     lines = [f"{characters} characters, {FRAMES} frames each; mean and 95 % interval over characters"]

@@ -12,10 +12,8 @@ from pathlib import Path
 import cv2
 import numpy as np
 import torch
-from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-from vcd_core.files import unfinished_file
 from vcd_core.standalone.cli import exit_code
 from vcd_core.standalone.demo_model import load_demo_model, load_demo_motion
 from vcd_core.standalone.model import StableDiffusion
@@ -94,13 +92,14 @@ def evaluate(clips: int, out: Path) -> None:
             caption, drawn = world_clip(action, number)
             found = [through_autoencoder(model, drawn)]
             for gamma in GAMMAS:
-                file = out / f"{action}-{number:02}-{gamma}.safetensors"
-                if not file.exists():
-                    options = ClipOptions(FRAMES, measure.SIZE, measure.STEPS, measure.CFG, gamma=gamma, seed=number)
-                    made = make_clip(model, [caption], [""], options, motion)
-                    with unfinished_file(file) as unfinished:
-                        save_file({"clip": (made * 255).round().byte().contiguous()}, unfinished)
-                found.append(load_file(file)["clip"].movedim(-1, 1).float() / 255)
+                options = ClipOptions(FRAMES, measure.SIZE, measure.STEPS, measure.CFG, gamma=gamma, seed=number)
+                made = measure.kept_pictures(
+                    out / f"{action}-{number:02}-{gamma}.safetensors",
+                    lambda caption=caption, options=options: {
+                        "clip": make_clip(model, [caption], [""], options, motion)
+                    },
+                )
+                found.append(made["clip"].movedim(-1, 1))
             for source_number, clip in enumerate(found):
                 seen = statistics(clip, detector)
                 table[action_number, source_number, number] = [seen[name] for name in MEASURES]

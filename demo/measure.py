@@ -1,13 +1,16 @@
 """How much like somebody the pictures are that a prompt gives, by the attribute reader."""
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 import torch
+from safetensors.torch import load_file, save_file
 from torch import Tensor
 
+from vcd_core.files import unfinished_file
 from vcd_core.sampling import classifier_free_guidance, euler, normal_sigmas, start_latents
 from vcd_core.standalone.model import Prompt, StableDiffusion
 from vcd_core.standalone.weights_folder import manifest_fingerprint
@@ -39,11 +42,19 @@ class Eyes:
 
 
 def fingerprint(*settings) -> str:
-    """A short text that changes with the weights that ship, how pictures are drawn here, and the settings."""
-    from .weights import WEIGHTS
+    """A short text that changes with the weights that draw, how pictures are drawn here, and the settings."""
+    from .weights import READER_FILE, WEIGHTS
 
-    parts = (manifest_fingerprint(WEIGHTS), STEPS, CFG, SIZE, PROMPTS, *settings)
+    parts = (manifest_fingerprint(WEIGHTS, without=(READER_FILE,)), STEPS, CFG, SIZE, PROMPTS, *settings)
     return hashlib.sha256(repr(parts).encode()).hexdigest()[:12]
+
+
+def kept_pictures(file: Path, make: Callable[[], Mapping[str, Tensor]]) -> dict[str, Tensor]:
+    """Pictures in [0, 1] by name, float32: those in a file; if it is not there they are made and kept, in 8 bits."""
+    if not file.exists():
+        with unfinished_file(file) as unfinished:
+            save_file({name: (made * 255).round().byte().contiguous() for name, made in make().items()}, unfinished)
+    return {name: kept.float() / 255 for name, kept in load_file(file).items()}
 
 
 @torch.no_grad()

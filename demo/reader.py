@@ -17,7 +17,8 @@ CROP = 96  # pixels
 CROP_UNITS = 3.8  # how much of the head's scale a crop shows
 CROP_MIDDLE = 0.2  # of it below the middle of the face
 VIEWS = ((0.0, 1.0), (0.04, 1.0), (-0.04, 1.0), (0.0, 1.05), (0.0, 0.95))
-"""How a face's box is moved, in widths, and scaled for each look at a face; answers are averaged over all of them."""
+"""How a face's box is moved, in widths, and scaled for each look at a face. Each is taken in the picture and in its
+mirror image, and the answers are averaged over all."""
 NOWHERE = "nowhere in particular"
 PLACE_NAMES = (*PLACES, NOWHERE)
 
@@ -92,7 +93,8 @@ def read(reader: AttributeReader, detector: DrawnFaceDetector, images: Tensor) -
     places = [PLACE_NAMES[index] for index in reader.places(pictures).argmax(1)]
     whole = (0.0, 0.0, float(images.shape[-1]), float(images.shape[-2]))
     boxes = torch.tensor([face.box if face else whole for face in found])
-    answers = [reader(head_crops(pictures, _moved(boxes, *view))) for view in VIEWS]
+    sides = ((pictures, boxes), (pictures.flip(-1), _mirrored(boxes, images.shape[-1])))
+    answers = [reader(head_crops(seen, _moved(where, *view))) for seen, where in sides for view in VIEWS]
     answers = {name: torch.stack([one[name] for one in answers]).mean(0) for name in answers[0]}
     return [
         Reading(
@@ -109,6 +111,11 @@ def _moved(boxes: Tensor, across: float, scale: float) -> Tensor:
     middle, half = (boxes[:, :2] + boxes[:, 2:]) / 2, (boxes[:, 2:] - boxes[:, :2]) / 2
     middle = middle + 2 * half * torch.tensor([across, 0.0])
     return torch.cat([middle - scale * half, middle + scale * half], 1)
+
+
+def _mirrored(boxes: Tensor, width: int) -> Tensor:
+    x0, y0, x1, y1 = boxes.unbind(1)
+    return torch.stack([width - x1, y0, width - x0, y1], 1)
 
 
 def similarity(true: Look, seen: Reading) -> float:

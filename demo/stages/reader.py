@@ -22,7 +22,7 @@ from .motion import clip, clip_latents
 
 BATCH, DECODED = 48, 32  # pictures a step, and how many of them went through the autoencoder
 COLOUR_WEIGHT = 4.0
-SHARDS = 3  # of the pictures for the UNet, decoded
+SHARDS = 5  # of the pictures for the UNet, decoded
 CLIP_FRAMES = (0, 7, 15)  # of each clip, decoded
 WAYS_TO_SEE = {"whole": ("full", "half"), "head": ("portrait", "close")}
 

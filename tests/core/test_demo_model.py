@@ -257,6 +257,18 @@ def test_the_manifest_lists_whatever_is_there_and_changes_with_it(folder):
     assert set(listed) == {MODEL_FILE, MOTION_FILE, STYLE_FILE, "face-detector.safetensors"}
 
 
+def test_a_file_that_does_not_matter_can_be_left_out_of_the_fingerprint(folder):
+    def fingerprints(content):
+        (folder / "reader.safetensors").write_bytes(content)
+        write_manifest(folder)
+        return manifest_fingerprint(folder, without=["reader.safetensors"]), manifest_fingerprint(folder)
+
+    (first, whole), (second, changed) = fingerprints(b"one"), fingerprints(b"two")
+    assert first == second
+    assert whole != changed
+    assert manifest_fingerprint(folder, without=[MODEL_FILE]) != first
+
+
 def test_a_file_is_read_for_its_hash_once(folder):
     weights_folder._sha256.cache_clear()
     for _ in range(3):

@@ -1,6 +1,6 @@
 """How the demo model is trained and measured: stopping changes nothing, and figures can be low as well as high."""
 
-from dataclasses import asdict, replace
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -146,14 +146,14 @@ def test_noise_levels_are_drawn_as_often_as_min_snr_weighs_them():
 
 
 def readings(look, place, count=10):
-    return [asdict(Reading(look, True, place)) for _ in range(count)]
+    return [Reading(look, True, place) for _ in range(count)]
 
 
 def observed(seen):
     """Four characters whose pictures show `seen(number, way)` in the right places."""
     places = [next(place for place in world.PLACES if place in prompt) for prompt in measure.PROMPTS]
     return {
-        number: {way: [asdict(Reading(seen(number, way), True, place)) for place in places] for way in evaluate.WAYS}
+        number: {way: [Reading(seen(number, way), True, place) for place in places] for way in evaluate.WAYS}
         for number in range(4)
     }
 

@@ -3,6 +3,7 @@
 import functools
 import hashlib
 import json
+from collections.abc import Collection
 from pathlib import Path
 
 from ..files import unfinished_file
@@ -46,10 +47,20 @@ def write_manifest(folder: Path) -> Path:
     return folder / MANIFEST
 
 
-def manifest_fingerprint(folder: Path) -> str:
-    """A text that changes whenever other weights are shipped; empty without a manifest."""
+def manifest_fingerprint(folder: Path, without: Collection[str] = ()) -> str:
+    """A text that changes whenever other weights are shipped, but for those in some files; empty without a manifest.
+
+    Raises:
+        ValueError: there are files to leave out, and the manifest is damaged.
+    """
     path = folder / MANIFEST
-    return hashlib.sha256(path.read_bytes()).hexdigest() if path.is_file() else ""
+    if not path.is_file():
+        return ""
+    content = path.read_bytes()
+    if without:
+        kept = sorted((name, *entry) for name, entry in _manifest(folder).items() if name not in without)
+        content = repr(kept).encode()
+    return hashlib.sha256(content).hexdigest()
 
 
 def _manifest(folder: Path) -> dict[str, tuple[int, str]]:
