@@ -2,9 +2,9 @@
 
 For each character a token is learned from six photos; then ten prompts are drawn with the subject called by its noun,
 by the token, and by a caption of every attribute, from the same noise. Each character's token and pictures are kept in
-files, so that a stopped run goes on where it was; other weights or settings begin anew. First the reader itself is
-measured, on what the autoencoder makes of drawings of strangers, by the faces that the detector finds. In the second
-style the same tokens are used: they are learned by the model without it.
+files, so that a stopped run goes on where it was; other weights or settings begin anew. The reader itself is measured
+too, on what the autoencoder makes of drawings of strangers, by the faces that the detector finds. In the second style
+the same tokens are used: they are learned by the model without it.
 """
 
 import argparse
@@ -177,16 +177,16 @@ def evaluate(characters: int, style: str, out: Path) -> None:
     out = tokens / style
     out.mkdir(parents=True, exist_ok=True)
 
-    file = out / f"reader-{manifest_fingerprint(WEIGHTS)[:12]}.json"
-    if not file.exists():
-        with unfinished_file(file) as unfinished:
-            unfinished.write_text(json.dumps(accuracy(model, eyes, style=style)))
-    read = json.loads(file.read_text())
     readings = {}
     for number in range(characters):
         vectors = vectors_of(teacher, number, tokens)
         pictures = measure.kept_pictures(out / f"{number:02}.safetensors", partial(draw, model, number, vectors, out))
         readings[number] = {way: eyes.read(drawn) for way, drawn in pictures.items()}
+    file = out / f"reader-{manifest_fingerprint(WEIGHTS)[:12]}.json"
+    if not file.exists():
+        with unfinished_file(file) as unfinished:
+            unfinished.write_text(json.dumps(accuracy(model, eyes, style=style)))
+    read = json.loads(file.read_text())
     figures = summary(readings, np.random.default_rng(0))
     lines = [f"reader right, {name:28} {value:.3f}" for name, value in sorted(read.items())]
     lines += [f"{name:42} {value:.3f}" for name, value in figures.items()]

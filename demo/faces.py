@@ -7,8 +7,9 @@ from torch import Tensor
 
 from vcd_core.faces import CropOptions, FaceJob, RefineOptions, find_faces, plan_faces, refine_faces, window_count
 from vcd_core.motion import MotionModule
-from vcd_core.standalone.faces import FaceSampling, face_refiner
+from vcd_core.standalone.faces import face_refiner
 from vcd_core.standalone.model import Prompt, StableDiffusion
+from vcd_core.standalone.pipeline import Sampling
 from vcd_core.vision import FaceDetector
 
 from . import measure
@@ -43,7 +44,7 @@ def draw_faces_anew(
         done += 1
         progress(done, total)
 
-    sampling = FaceSampling(measure.STEPS, measure.CFG, gamma=gamma, seed=seed)
+    sampling = Sampling(measure.STEPS, measure.CFG, gamma=gamma, seed=seed)
     refine = face_refiner(model, prompt, [""], sampling, motion, step)
     frames = list(refine_faces(clip, [FaceJob(path, refine) for path in plan.paths], CROP, options))
     return torch.stack([frame.image for frame in frames]), torch.stack([frame.mask for frame in frames])

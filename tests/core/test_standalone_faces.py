@@ -4,12 +4,13 @@ import pytest
 import torch
 from torch.testing import assert_close
 
-from vcd_core.standalone.faces import FaceSampling, face_refiner
+from vcd_core.standalone.faces import face_refiner
+from vcd_core.standalone.pipeline import Sampling
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 CLIP = torch.rand(3, 64, 64, 3, generator=torch.Generator().manual_seed(1))
 NOISE = torch.randn(3, 4, 8, 8, generator=torch.Generator().manual_seed(2))
-SAMPLING = FaceSampling(steps=3, cfg=2.0)
+SAMPLING = Sampling(steps=3, cfg=2.0)
 
 
 def decoded(model):
@@ -18,7 +19,7 @@ def decoded(model):
 
 @pytest.mark.parametrize("sampler", ["euler", "euler_ancestral", "dpmpp_2m"])
 def test_without_a_mask_the_clip_comes_back_through_the_autoencoder(model, sampler):
-    refine = face_refiner(model, ["a woman"], [""], FaceSampling(3, 2.0, sampler))
+    refine = face_refiner(model, ["a woman"], [""], Sampling(3, 2.0, sampler))
     assert_close(refine(CLIP, torch.zeros(3, 64, 64), NOISE, 0.6), decoded(model), rtol=0, atol=1e-5)
 
 
@@ -38,7 +39,7 @@ def test_a_mask_is_where_it_is_drawn_anew(model):
 @pytest.mark.parametrize("strength", [0.3, 1.0])
 def test_every_step_is_taken_and_shown(model, strength):
     steps = []
-    refine = face_refiner(model, ["a woman"], [""], FaceSampling(5, 1.0), progress=lambda: steps.append(1))
+    refine = face_refiner(model, ["a woman"], [""], Sampling(5, 1.0), progress=lambda: steps.append(1))
     refine(CLIP, torch.ones(3, 64, 64), NOISE, strength)
     assert len(steps) == 5
 

@@ -44,8 +44,8 @@ from ..motion import MotionModule, load_motion_module, merge_motion_lora, read_m
 from ..video import CONTAINERS, check_not_itself, convert_video, copy_video, probe_video, read_video, write_video
 from ..vision import FaceDetector, NamedFaces, load_centerface, load_grounding_dino, load_insight_faces, load_yunet
 from .checkpoint import load_checkpoint
-from .faces import FaceSampling, face_refiner
-from .pipeline import ClipOptions, make_clip, plan, train_token
+from .faces import face_refiner
+from .pipeline import ClipOptions, Sampling, make_clip, plan, train_token
 from .prompts import parse_prompt
 
 
@@ -195,7 +195,7 @@ def face(arguments: argparse.Namespace) -> None:
     _check_frames(motion, min(options.window, max(len(path.frames) for path in plan.paths)), "--window")
     say(f"loading {arguments.checkpoint}")
     model = load_checkpoint(arguments.checkpoint, device=best_device())
-    sampling = FaceSampling(
+    sampling = Sampling(
         arguments.steps, arguments.cfg, arguments.sampler, arguments.scheduler, arguments.gamma, arguments.seed
     )
     total = window_count(plan.paths, options) * arguments.steps

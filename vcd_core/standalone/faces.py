@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 from contextlib import nullcontext
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import partial
 
 import torch
@@ -14,28 +14,7 @@ from ..motion import MotionModule
 from ..sampling import DiscreteSchedule, classifier_free_guidance, inpainting, partial_sigmas, start_latents
 from .model import Prompt, StableDiffusion
 from .motion import inserted_motion
-from .pipeline import SCHEDULERS, sampled
-
-
-@dataclass(frozen=True)
-class FaceSampling:
-    """How a face is sampled; the defaults are those of the workflow that the paper's authors released.
-
-    Attributes:
-        steps: of the sampler; all are taken, whatever the strength.
-        cfg: scale of the classifier-free guidance.
-        sampler: a name in `vcd_core.sampling.SAMPLERS`.
-        scheduler: a name in `SCHEDULERS`.
-        gamma: correlation of neighbouring frames in the noise that a sampler adds at its steps.
-        seed: of that noise.
-    """
-
-    steps: int = 20
-    cfg: float = 8.0
-    sampler: str = "euler"
-    scheduler: str = "normal"
-    gamma: float = 0.1
-    seed: int = 0
+from .pipeline import SCHEDULERS, Sampling, sampled
 
 
 @torch.no_grad()
@@ -43,7 +22,7 @@ def face_refiner(
     model: StableDiffusion,
     prompt: Prompt,
     negative: Prompt,
-    sampling: FaceSampling,
+    sampling: Sampling,
     motion: MotionModule | None = None,
     progress: Callable[[], object] = lambda: None,
 ) -> Refine:

@@ -70,6 +70,27 @@ class ClipOptions:
             raise ValueError(f"frames and steps must be 1 or more, got {self.frames} and {self.steps}")
 
 
+@dataclass(frozen=True)
+class Sampling:
+    """How a clip that is there is drawn anew; the defaults are those of the workflow that the paper's authors released.
+
+    Attributes:
+        steps: of the sampler; all are taken, whatever the strength.
+        cfg: scale of the classifier-free guidance.
+        sampler: a name in `vcd_core.sampling.SAMPLERS`.
+        scheduler: a name in `SCHEDULERS`.
+        gamma: correlation of neighbouring frames' noise, in [0, 1].
+        seed: of everything random.
+    """
+
+    steps: int = 20
+    cfg: float = 8.0
+    sampler: str = "euler"
+    scheduler: str = "normal"
+    gamma: float = 0.1
+    seed: int = 0
+
+
 def plan(model: StableDiffusion, photos: Sequence[Photo], recipe: Recipe, *, linear: bool = False) -> TrainingPlan:
     """What a training will do; raises ValueError without a usable photo, or for a caption too long.
 

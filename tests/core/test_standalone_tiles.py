@@ -1,0 +1,78 @@
+"""Tiled VCD with diffusers, on a narrow model of random weights."""
+
+import pytest
+import torch
+from torch.testing import assert_close
+
+from vcd_core.standalone.pipeline import Sampling
+from vcd_core.standalone.tiles import TileOptions, enlarged, refine_in_tiles
+
+pytestmark = pytest.mark.usefixtures("one_thread")
+
+CLIP = torch.rand(3, 64, 48, 3, generator=torch.Generator().manual_seed(0))
+SAMPLING = Sampling(steps=2, cfg=2.0)
+TILES = TileOptions(upscale_by=1.0, strength=0.5, tile=40, overlap=16, window=2, window_overlap=1)
+
+
+def refined(model, clip=CLIP, sampling=SAMPLING, motion=None, progress=lambda: None, **changes):
+    options = TileOptions(**(vars(TILES) | changes))
+    return refine_in_tiles(model, clip, ["a woman"], [""], sampling, options, motion, progress)
+
+
+def test_strength_nought_gives_the_enlarged_clip_bit_by_bit(model):
+    assert torch.equal(refined(None, strength=0.0, upscale_by=1.5), enlarged(CLIP, 1.5))
+    assert enlarged(CLIP, 1.5).shape == (3, 96, 72, 3)
+    assert torch.equal(refined(None, strength=0.0), CLIP)
+
+
+@pytest.mark.parametrize("sampler", ["euler", "dpmpp_2m", "euler_ancestral"])
+def test_a_canvas_of_one_tile_is_drawn_alike_together_and_one_after_another(model, sampler):
+    whole = {"tile": 64, "window": 16}
+    sampling = Sampling(2, 2.0, sampler)
+    together = refined(model, sampling=sampling, **whole)
+    assert torch.equal(refined(model, sampling=sampling, together=False, **whole), together)
+    assert (together - CLIP).abs().mean() > 0.01
+
+
+@pytest.mark.parametrize("together", [True, False])
+def test_tiles_draw_the_clip_anew(model, together):
+    steps = []
+    made = refined(model, progress=lambda: steps.append(1), together=together)
+    assert made.shape == CLIP.shape
+    assert 0 <= made.min() < made.max() <= 1
+    assert (made - CLIP).abs().mean() > 0.01
+    assert len(steps) == SAMPLING.steps * (1 if together else 2 * 2 * 2)
+    assert torch.equal(refined(model, together=together), made)
+    assert (refined(model, sampling=Sampling(2, 2.0, seed=1), together=together) - made).abs().mean() > 0.001
+
+
+def test_frames_that_do_not_see_each_other_do_not_notice_the_windows(model):
+    assert_close(refined(model, tile=64), refined(model, tile=64, window=16), rtol=0, atol=2e-4)
+
+
+def test_the_motion_module_joins_the_frames_of_a_window(model, motion):
+    changed = CLIP.clone()
+    changed[2] = 1 - changed[2]
+    apart = [refined(model, clip, window=3, tile=64)[0] for clip in (CLIP, changed)]
+    joined = [refined(model, clip, window=3, tile=64, motion=motion)[0] for clip in (CLIP, changed)]
+    assert_close(*apart, rtol=0, atol=1e-5)
+    assert (joined[0] - joined[1]).abs().max() > 1e-3
+
+
+def test_sizes_need_not_be_divisible_by_8(model):
+    assert refined(model, CLIP[:, :53, :41]).shape == (3, 53, 41, 3)
+    assert refined(model, CLIP[:, :53, :41], upscale_by=1.2).shape == (3, 64, 49, 3)
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"strength": 1.5}, "strength must lie in"),
+        ({"tile": 44}, "multiples of 8 pixels, not 44 and 16"),
+        ({"overlap": 40}, "windows of 5 cannot overlap by 5"),
+        ({"window_overlap": 2}, "windows of 2 cannot overlap by 2"),
+    ],
+)
+def test_what_makes_no_sense_is_refused(model, changes, message):
+    with pytest.raises(ValueError, match=message):
+        refined(model, **changes)
