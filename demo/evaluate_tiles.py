@@ -69,18 +69,25 @@ def seams(clip: Tensor) -> float:
 
 
 def figures_of(eyes: measure.Eyes, number: int, clips: dict[str, Tensor]) -> dict[str, float]:
-    """Of one character; identity is read in pictures of the small clip's size, smoothness in each clip's own."""
-    look = evaluate.character(number)
-    found = {}
-    for way in WAYS:
-        found[f"seams, {way}"] = seams(clips[way])
-        found[f"smoothness, {way}"] = likeness_of_neighbours(clips[way])
-    found["smoothness of the small clip"] = likeness_of_neighbours(clips["clip"])
-    found["smoothness gained, blended"] = found[f"smoothness, {WAYS[1]}"] - found["smoothness of the small clip"]
-    for way in ("clip", *WAYS):
-        pictures = F.interpolate(clips[way].movedim(-1, 1), (measure.SIZE, measure.SIZE), mode="area")
-        found[f"similarity, {way}"] = float(measure.identity_scores(look, eyes.read(pictures)).mean())
-    found["similarity gained, blended"] = found[f"similarity, {WAYS[1]}"] - found["similarity, clip"]
+    """Of one character.
+
+    Seams are also told beside those of the same clip that was merely enlarged, since what is drawn in the middle of a
+    picture has edges there. Identity and smoothness are those of pictures of the small clip's size.
+    """
+    look, blended = evaluate.character(number), WAYS[1]
+    small = {
+        name: F.interpolate(clip.movedim(-1, 1), (measure.SIZE, measure.SIZE), mode="area")
+        for name, clip in clips.items()
+    }
+    found = {f"seams, {way}": seams(clips[way]) for way in WAYS}
+    found |= {f"seams over Lanczos', {way}": found[f"seams, {way}"] / found[f"seams, {WAYS[0]}"] for way in WAYS[1:]}
+    found |= {f"smoothness, {name}": likeness_of_neighbours(pictures) for name, pictures in small.items()}
+    found |= {
+        f"similarity, {name}": float(measure.identity_scores(look, eyes.read(pictures)).mean())
+        for name, pictures in small.items()
+    }
+    for what in ("smoothness", "similarity"):
+        found[f"{what} gained, {blended}"] = found[f"{what}, {blended}"] - found[f"{what}, clip"]
     return found
 
 
@@ -106,7 +113,7 @@ def evaluate_tiles(characters: int, out: Path) -> None:
         rows.append(figures_of(eyes, number, clips))
     shown = partial(interval, generator=np.random.default_rng(0))
     lines = [f"{characters} characters, {FRAMES} frames each; mean and 95 % interval over characters"]
-    lines += [f"{name:42} {shown(np.array([row[name] for row in rows]))}" for name in rows[0]]
+    lines += [f"{name:46} {shown(np.array([row[name] for row in rows]))}" for name in rows[0]]
     sys.stdout.write("\n".join([*lines, f"Pictures and clips: {out}", ""]))
 
 
