@@ -39,6 +39,8 @@ from .characters import Look
 from .faces import FAR, NEAR, draw_faces_anew
 from .people import CAST, PHOTO_PLACES, PHOTOS, member
 from .report import frames_of, write_contact_sheet, write_html, write_loss, write_summary
+from .tiles import PART, enlarge
+from .tiles import STEPS as TILE_STEPS
 from .weights import WEIGHTS, load_eyes
 
 FRAMES, SIZE, FPS, TOKENS = 16, 128, 8.0, 4
@@ -75,7 +77,7 @@ def run(arguments: argparse.Namespace) -> None:
         options = ClipOptions(FRAMES, SIZE, measure.STEPS, measure.CFG, gamma=arguments.gamma, seed=arguments.seed)
         clips[prompt] = make_clip(model, parse_prompt(prompt, out), parse_prompt("", out), options, motion)
         files[prompt] = write_video(out / f"{title}.mp4", clips[prompt], FPS).name
-    for called, (title, clip) in face_drawn_anew(model, motion, token, out, arguments).items():
+    for called, (title, clip) in from_far_away(model, motion, token, out, arguments).items():
         clips[called] = clip
         files[called] = write_video(out / f"{title}.mp4", clip, FPS).name
 
@@ -114,16 +116,17 @@ def run(arguments: argparse.Namespace) -> None:
     say(f"\nDone in {seconds:.0f} s. Open {page}, or look at {sheet}")
 
 
-def face_drawn_anew(
+def from_far_away(
     model: StableDiffusion, motion: MotionModule, token: IDToken, out: Path, arguments: argparse.Namespace
 ) -> dict[str, tuple[str, Tensor]]:
-    """A clip from far away and what Face VCD makes of it: titles of the report, and of the files."""
+    """A clip from far away and what Face VCD and then Tiled VCD make of it: titles of the report, and of the files."""
     from tqdm import tqdm
 
-    far, near = (parse_prompt(f"{opening} a {token.prompt} {FAR_PLACE}", out) for opening in (FAR, NEAR))
-    say(f"{FAR} a {token.prompt} {FAR_PLACE}, and Face VCD")
-    options = ClipOptions(FRAMES, SIZE, measure.STEPS, measure.CFG, gamma=arguments.gamma, seed=arguments.seed)
-    clip = make_clip(model, far, parse_prompt("", out), options, motion)
+    prompts = {opening: parse_prompt(f"{opening} a {token.prompt} {FAR_PLACE}", out) for opening in (FAR, NEAR, PART)}
+    say(f"{FAR} a {token.prompt} {FAR_PLACE}, and Face VCD and Tiled VCD")
+    seed, gamma = arguments.seed, arguments.gamma
+    options = ClipOptions(FRAMES, SIZE, measure.STEPS, measure.CFG, gamma=gamma, seed=seed)
+    clip = make_clip(model, prompts[FAR], parse_prompt("", out), options, motion)
     with tqdm(desc="drawing the face anew", unit="step") as progress:
 
         def step(done: int, total: int) -> None:
@@ -131,10 +134,13 @@ def face_drawn_anew(
             progress.update(done - progress.n)
 
         detector = load_demo_face_detector(WEIGHTS)
-        refined, _ = draw_faces_anew(model, motion, detector, clip, near, arguments.seed, arguments.gamma, step)
+        refined, _ = draw_faces_anew(model, motion, detector, clip, prompts[NEAR], seed, gamma, step)
+    with tqdm(desc="drawing it in tiles", total=TILE_STEPS, unit="step") as progress:
+        large = enlarge(model, motion, refined, prompts[PART], seed, gamma, progress.update)
     return {
         f"{FAR} a {token.prompt} {FAR_PLACE}": ("far", clip),
         "the same, its face drawn anew by Face VCD": ("far_face", refined),
+        "and twice as large by Tiled VCD": ("far_face_large", large),
     }
 
 

@@ -45,6 +45,7 @@ def test_the_demo_shows_its_character_and_says_how_alike(demo, tmp_path):
         "contact_sheet.png",
         "far.mp4",
         "far_face.mp4",
+        "far_face_large.mp4",
         "index.html",
         "loss.png",
         "summary.json",
