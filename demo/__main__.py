@@ -20,12 +20,15 @@ def main() -> int:
 
         run(arguments)
 
-    return exit_code("demo", work)
+    return exit_code("demo", work, stopped="the demo begins anew when it is called again")
 
 
 def parse() -> argparse.Namespace:
     parser = argparse.ArgumentParser(
-        prog="make demo", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+        prog="demo",
+        usage='make demo ARGS="[--character NAME | --photos FOLDER --noun NOUN] [--style ink] [--gamma G] [--seed N]"',
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("--character", choices=("mia", "otto", "bolt", "kit"), help="whose photos are used; else mia's")
     parser.add_argument("--photos", type=Path, help="your own photos instead; the model only knows its drawn world")

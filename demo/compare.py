@@ -22,7 +22,6 @@ from vcd_core.identity import Augmentation, Photo, Recipe
 from vcd_core.standalone.cli import exit_code
 from vcd_core.standalone.demo_model import load_demo_model
 from vcd_core.standalone.model import Prompt, StableDiffusion
-from vcd_core.standalone.pipeline import plan, train_token
 
 from . import measure, run
 from .evaluate import RESAMPLINGS, character
@@ -121,7 +120,7 @@ def learn(model: StableDiffusion, photos: Sequence[Photo], way: Way, noun: str, 
     if not way.context:
         options = replace(options, context_weight=0.0)
     recipe = Recipe(noun, run.SIZE, way.tokens * way.levels, augmentation=way.augmentation, options=options)
-    return train_token(model, plan(model, photos, recipe)).vectors
+    return run.learn(model, photos, recipe).vectors
 
 
 def figures_of(number: int, way: Way, readings: Sequence[Reading]) -> tuple[float, ...]:
@@ -133,10 +132,17 @@ def figures_of(number: int, way: Way, readings: Sequence[Reading]) -> tuple[floa
 
 
 def interval(values: np.ndarray, generator: np.random.Generator) -> str:
-    """The mean of (characters,) and its 95 % interval by drawing characters again (percentile bootstrap)."""
-    again = values[generator.integers(len(values), size=(RESAMPLINGS, len(values)))].mean(1)
+    """The mean of (characters,) and its 95 % interval by drawing characters again (percentile bootstrap).
+
+    What is not a number is left out, and how many are left is told.
+    """
+    finite = values[np.isfinite(values)]
+    if not len(finite):
+        return "none"
+    again = finite[generator.integers(len(finite), size=(RESAMPLINGS, len(finite)))].mean(1)
     low, high = np.percentile(again, (2.5, 97.5))
-    return f"{values.mean():+.3f} [{low:+.3f}, {high:+.3f}]"
+    of = "" if len(finite) == len(values) else f" of {len(finite)}"
+    return f"{finite.mean():+.3f} [{low:+.3f}, {high:+.3f}]{of}"
 
 
 def main() -> int:

@@ -98,7 +98,7 @@ def evaluate_faces(characters: int, out: Path) -> None:
         table[number] = figures_of(eyes, number, clips)
     shown = partial(interval, generator=np.random.default_rng(0))
     lines = [f"{characters} characters, {FRAMES} frames each; mean and 95 % interval over characters"]
-    lines += [f"{name:20} {shown(values[np.isfinite(values)])}" for name, values in zip(FIGURES, table.T, strict=True)]
+    lines += [f"{name:20} {shown(values)}" for name, values in zip(FIGURES, table.T, strict=True)]
     sys.stdout.write("\n".join([*lines, f"Pictures and clips: {out}", ""]))
 
 

@@ -30,7 +30,7 @@ class Reading:
     Attributes:
         look: who, every attribute filled in; None if no face was found.
         shirt: whether the picture reaches down to the shirt.
-        place: a key of PLACES.
+        place: one of PLACE_NAMES.
     """
 
     look: Look | None

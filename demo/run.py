@@ -3,6 +3,7 @@
 import argparse
 import sys
 import time
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -15,6 +16,7 @@ from vcd_core.identity import (
     Recipe,
     TrainingDiverged,
     TrainingOptions,
+    TrainingState,
     cropped,
     load_photos,
     save_id_token,
@@ -33,6 +35,7 @@ from vcd_core.standalone.prompts import parse_prompt
 from vcd_core.standalone.style import merge_style
 from vcd_core.standalone.weights_folder import verified_file
 from vcd_core.video import write_video
+from vcd_core.vision import FaceDetector
 
 from . import measure
 from .characters import Look
@@ -46,15 +49,15 @@ from .weights import WEIGHTS, load_eyes
 FRAMES, SIZE, FPS, TOKENS = 16, 128, 8.0, 4
 STEPS, BATCH, LEARNING_RATE = 100, 8, 3e-3
 FAR_PLACE = "in a desert"
-CLIPS = {"beach": "on a beach", "snow": "waving in the snow", "moon": "walking on the moon"}
+CLIPS = {"beach": "on a beach", "snow": "in the snow", "moon": "on the moon"}
 
 
 def run(arguments: argparse.Namespace) -> None:
     start = time.perf_counter()
     require_memory()
     out: Path = arguments.out
-    if out.exists() and not out.is_dir():
-        raise ValueError(f"--out {out} is a file: name a folder")
+    if file := next((part for part in (out, *out.parents) if part.exists() and not part.is_dir()), None):
+        raise ValueError(f"--out {out}: {file} is a file, name a folder")
     own = arguments.photos is not None
     name = "subject" if own else arguments.character
     noun = arguments.noun if own else CAST[name][0]
@@ -62,13 +65,14 @@ def run(arguments: argparse.Namespace) -> None:
 
     say(f"Loading the demo model and the photos in {folder}")
     model, motion = load_demo_model(WEIGHTS), load_demo_motion(WEIGHTS)
-    eyes = None if own else load_eyes()
+    eyes, detector = None if own else load_eyes(), load_demo_face_detector(WEIGHTS)
+    style = verified_file(WEIGHTS, STYLE_FILE) if arguments.style != "soft" else None
     photos = load_photos(folder)
-    token, losses = learn(model, photos, name, noun, arguments.seed)
+    token, losses = token_of(model, photos, name, noun, arguments.seed)
     save_id_token(token, out, overwrite=True)
 
-    if arguments.style != "soft":
-        merge_style(model.unet, verified_file(WEIGHTS, STYLE_FILE))
+    if style is not None:
+        merge_style(model.unet, style)
     scores = {} if eyes is None else measured(model, eyes, member(name), token, arguments.seed)
     clips, files = {}, {}
     for title, ending in CLIPS.items():
@@ -77,7 +81,7 @@ def run(arguments: argparse.Namespace) -> None:
         options = ClipOptions(FRAMES, SIZE, measure.STEPS, measure.CFG, gamma=arguments.gamma, seed=arguments.seed)
         clips[prompt] = make_clip(model, parse_prompt(prompt, out), parse_prompt("", out), options, motion)
         files[prompt] = write_video(out / f"{title}.mp4", clips[prompt], FPS).name
-    for called, (title, clip) in from_far_away(model, motion, token, out, arguments).items():
+    for called, (title, clip) in from_far_away(model, motion, detector, token, out, arguments).items():
         clips[called] = clip
         files[called] = write_video(out / f"{title}.mp4", clip, FPS).name
 
@@ -95,7 +99,8 @@ def run(arguments: argparse.Namespace) -> None:
     facts = {
         "photos": f"{len(photos)} in {folder}",
         "ID token": f"{token.prompt}: {TOKENS} vectors, {STEPS} steps",
-        "clips": f"{FRAMES} frames of {SIZE}x{SIZE}, gamma {arguments.gamma}, seed {arguments.seed}, "
+        "clips": f"{FRAMES} frames of {SIZE}x{SIZE}, those of the last of {2 * SIZE}x{2 * SIZE}, "
+        f"gamma {arguments.gamma}, seed {arguments.seed}, "
         f"style {arguments.style}",
         "time": f"{seconds:.0f} s",
     }
@@ -117,7 +122,12 @@ def run(arguments: argparse.Namespace) -> None:
 
 
 def from_far_away(
-    model: StableDiffusion, motion: MotionModule, token: IDToken, out: Path, arguments: argparse.Namespace
+    model: StableDiffusion,
+    motion: MotionModule,
+    detector: FaceDetector,
+    token: IDToken,
+    out: Path,
+    arguments: argparse.Namespace,
 ) -> dict[str, tuple[str, Tensor]]:
     """A clip from far away and what Face VCD and then Tiled VCD make of it: titles of the report, and of the files."""
     from tqdm import tqdm
@@ -133,7 +143,6 @@ def from_far_away(
             progress.total = total
             progress.update(done - progress.n)
 
-        detector = load_demo_face_detector(WEIGHTS)
         refined, _ = draw_faces_anew(model, motion, detector, clip, prompts[NEAR], seed, gamma, step)
     with tqdm(desc="drawing it in tiles", total=TILE_STEPS, unit="step") as progress:
         large = enlarge(model, motion, refined, prompts[PART], seed, gamma, progress.update)
@@ -150,13 +159,23 @@ def training_options(seed: int) -> TrainingOptions:
     )
 
 
-def learn(model: StableDiffusion, photos: list[Photo], name: str, noun: str, seed: int) -> tuple[IDToken, list[float]]:
-    """The token, and the loss of every step."""
-    recipe = Recipe(noun, SIZE, TOKENS, augmentation=None, options=training_options(seed))
+def recipe_of(noun: str, seed: int) -> Recipe:
+    return Recipe(noun, SIZE, TOKENS, augmentation=None, options=training_options(seed))
+
+
+def learn(model: StableDiffusion, photos: Sequence[Photo], recipe: Recipe) -> TrainingState:
+    """The state after the last step; raises ValueError where the training diverges."""
     try:
-        state = train_token(model, plan(model, photos, recipe))
+        return train_token(model, plan(model, photos, recipe))
     except TrainingDiverged as error:
         raise ValueError(str(error)) from error
+
+
+def token_of(
+    model: StableDiffusion, photos: Sequence[Photo], name: str, noun: str, seed: int
+) -> tuple[IDToken, list[float]]:
+    """The token, and the loss of every step."""
+    state = learn(model, photos, recipe_of(noun, seed))
     return IDToken(name, state.vectors, noun, state.step, base="demo model"), list(state.losses)
 
 

@@ -39,7 +39,7 @@ def test_every_level_s_vectors_are_learned():
 def test_what_is_counted():
     """Nobody found, in a place of the photos half of the time, once in the right one."""
     places = [PHOTO_PLACES[0]] * 5 + [measure.PROMPTS[5].split("{} ")[1]] + ["nowhere"] * 4
-    kept = [vars(Reading(None, False, place)) for place in places]
+    kept = [Reading(None, False, place) for place in places]
     assert compare.figures_of(0, compare.WAYS["ours"], kept) == (0.0, 0.1, 0.5)
     assert compare.figures_of(0, compare.Way(places=PHOTO_PLACES[1:]), kept) == (0.0, 0.1, 0.0)
 

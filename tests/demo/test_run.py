@@ -11,7 +11,7 @@ from PIL import Image
 
 from demo import __main__ as command
 from demo import measure, run, weights
-from vcd_core.standalone.demo_model import DETECTOR_FILE
+from vcd_core.standalone.demo_model import DETECTOR_FILE, STYLE_FILE
 
 ROOT = Path(__file__).parents[2]
 
@@ -98,7 +98,7 @@ def test_a_missing_file_is_one_line_and_nothing_is_written(demo, tmp_path, monke
         (["--noun", "cat"], "--photos and --noun go together"),
         (["--photos", "here", "--noun", "dog"], "invalid choice: 'dog'"),
         (["--photos", "here", "--noun", "cat", "--character", "kit"], "give one of them"),
-        (["--out", __file__], "is a file: name a folder"),
+        (["--out", __file__], "is a file, name a folder"),
     ],
 )
 def test_what_the_user_can_put_right_has_exit_code_2(demo, capsys, arguments, complaint):
@@ -108,3 +108,22 @@ def test_what_the_user_can_put_right_has_exit_code_2(demo, capsys, arguments, co
         code, err = stopped.code, capsys.readouterr().err
     assert code == 2
     assert complaint in err
+
+
+def test_what_will_be_needed_is_there_before_anything_is_learned(demo, tmp_path, monkeypatch):
+    folder = shutil.copytree(weights.WEIGHTS, tmp_path / "demo/weights")
+    (folder / STYLE_FILE).unlink()
+    monkeypatch.setattr(run, "WEIGHTS", folder)
+    monkeypatch.setattr(run, "token_of", None)  # nothing is learned
+    code, _, err = demo("--style", "ink")
+    assert code == 2
+    assert f"{STYLE_FILE} is missing" in err
+    (folder / DETECTOR_FILE).unlink()
+    code, _, err = demo("--photos", str(ROOT / "demo/photos/kit"), "--noun", "cat")
+    assert code == 2
+    assert f"{DETECTOR_FILE} is missing" in err
+    (tmp_path / "file").write_text("")
+    for out in ("file", "file/inside"):
+        code, _, err = demo("--out", out)
+        assert code == 2
+        assert "is a file, name a folder" in err

@@ -37,11 +37,17 @@ class MissingPackage(Exception):
 
 def main(argv: Sequence[str] | None = None) -> int:
     arguments = build_parser().parse_args(argv)
-    return exit_code("vcd", lambda: run(arguments))
+    return exit_code("vcd", lambda: run(arguments), "a training goes on when it is called again")
 
 
-def exit_code(program: str, work: Callable[[], None]) -> int:
-    """Does the work; what the user can put right becomes one line on stderr that begins with the program's name."""
+def exit_code(
+    program: str, work: Callable[[], None], stopped: str = "what was done goes on when it is called again"
+) -> int:
+    """Does the work; what the user can put right becomes one line on stderr that begins with the program's name.
+
+    Args:
+        stopped: what becomes of the work when it is called again after Ctrl-C.
+    """
     # While they wait, torch's threads spin by default for milliseconds, which beside other work on the same cores can
     # take many times as long; not spinning at all takes twice as long on cores of one's own. Read when torch is loaded.
     os.environ.setdefault("GOMP_SPINCOUNT", "10000")
@@ -49,7 +55,7 @@ def exit_code(program: str, work: Callable[[], None]) -> int:
         with explained_imports():
             work()
     except KeyboardInterrupt:
-        sys.stderr.write("\nstopped: nothing was left half-written; a training goes on when it is called again\n")
+        sys.stderr.write(f"\nstopped: nothing was left half-written; {stopped}\n")
         return STOPPED
     except (ValueError, OSError, MissingPackage, ImportError) as error:
         if isinstance(error, ModuleNotFoundError):  # not one that somebody has explained
