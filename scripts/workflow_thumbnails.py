@@ -21,7 +21,7 @@ from frontend import Page, open_page, place_stand_ins, what_is_missing  # noqa: 
 from graphs import shipped  # noqa: E402
 from ui_workflows import Box, Workflow, group_box  # noqa: E402
 
-from vcd_core.identity.photos import PHOTO_SUFFIXES  # noqa: E402
+from vcd_core.identity import load_photos  # noqa: E402
 
 WORKFLOWS = ROOT / "workflows"
 SIZE = (640, 360)
@@ -62,9 +62,8 @@ def draw_graphs(workflows: dict[Path, Workflow]) -> None:
 
 
 def collage(clip: Path, photos: Path) -> Image.Image:
-    """Photos in a row, transparent parts and all; below them frames from all over the clip."""
-    files = sorted(path for path in photos.iterdir() if path.suffix.lower() in PHOTO_SUFFIXES)
-    top = [Image.open(file).convert("RGB") for file in files[:PHOTOS]]
+    """Photos in a row; below them frames from all over the clip."""
+    top = [Image.fromarray((photo.image * 255).byte().numpy()) for photo in load_photos(photos)[:PHOTOS]]
     frames = clip_frames(clip)
     shown = [frames[index] for index in np.linspace(0, len(frames) - 1, FRAMES).round().astype(int)]
 
