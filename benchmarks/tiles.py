@@ -5,16 +5,18 @@ by one and thrown away. Memory: the peak beside the clip's own x0, with a stand-
 Stable Diffusion 1.5 does for a tile and nothing else: 320 channels at the latents' size, twice.
 """
 
+from pathlib import Path
+
 import torch
 from torch import Tensor
 
 from benchmarks.harness import alternating_medians, case, main, peak_live_bytes
-from demo.weights import WEIGHTS
 from vcd_core.sampling import classifier_free_guidance
 from vcd_core.standalone.demo_model import load_demo_model
 from vcd_core.standalone.pipeline import VAE_FACTOR
 from vcd_core.tiles import Cut, Tile, TilePlan, tiled
 
+WEIGHTS = Path(__file__).parents[1] / "demo/weights"
 FRAMES, TILE, OVERLAP, ROUNDS = 8, 128 // VAE_FACTOR, 32 // VAE_FACTOR, 5
 SIGMA = torch.tensor(2.0)
 
@@ -48,8 +50,8 @@ def seconds(side: int) -> tuple[float, float]:
 
 
 def one_layer(x: Tensor, sigma: Tensor, tile: Tile) -> Tensor:
-    layers = [torch.empty(len(x), 320, *x.shape[2:]) for _ in range(2)]
-    return x.clone() if layers else x
+    _layers = [torch.empty(len(x), 320, *x.shape[2:]) for _ in range(2)]
+    return x.clone()
 
 
 def beside_the_clip(frames: int, side: int) -> float:

@@ -23,7 +23,7 @@ from vcd_core.standalone.cli import exit_code
 from vcd_core.standalone.demo_model import load_demo_model, load_demo_motion
 from vcd_core.standalone.model import StableDiffusion
 from vcd_core.standalone.pipeline import VAE_FACTOR, ClipOptions, make_clip
-from vcd_core.standalone.tiles import enlarged
+from vcd_core.standalone.tiles import enlarged_by
 
 from . import evaluate, measure
 from .compare import interval
@@ -45,7 +45,7 @@ def clips_of(model: StableDiffusion, motion: MotionModule, number: int, tokens: 
     clip = make_clip(model, ["a photo of ", *subject, f" {place}"], [""], options, motion)
     refine = partial(enlarge, model, motion, clip, [f"{PART} ", *subject, f" {place}"], number, GAMMA)
     large = (
-        enlarged(clip, OPTIONS.upscale_by),
+        enlarged_by(clip, OPTIONS.upscale_by),
         refine(),
         refine(options=replace(OPTIONS, together=False)),
     )

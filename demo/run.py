@@ -159,10 +159,6 @@ def training_options(seed: int) -> TrainingOptions:
     )
 
 
-def recipe_of(noun: str, seed: int) -> Recipe:
-    return Recipe(noun, SIZE, TOKENS, augmentation=None, options=training_options(seed))
-
-
 def learn(model: StableDiffusion, photos: Sequence[Photo], recipe: Recipe) -> TrainingState:
     """The state after the last step; raises ValueError where the training diverges."""
     try:
@@ -175,7 +171,8 @@ def token_of(
     model: StableDiffusion, photos: Sequence[Photo], name: str, noun: str, seed: int
 ) -> tuple[IDToken, list[float]]:
     """The token, and the loss of every step."""
-    state = learn(model, photos, recipe_of(noun, seed))
+    recipe = Recipe(noun, SIZE, TOKENS, augmentation=None, options=training_options(seed))
+    state = learn(model, photos, recipe)
     return IDToken(name, state.vectors, noun, state.step, base="demo model"), list(state.losses)
 
 

@@ -1,6 +1,9 @@
 """Pictures at another size."""
 
 import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor
 
 
 def resized(
@@ -21,3 +24,16 @@ def resized(
     channels = (Image.fromarray(np.ascontiguousarray(channel)) for channel in np.moveaxis(picture, -1, 0))
     small = (channel.resize(shape[::-1], Image.Resampling.LANCZOS, box=box) for channel in channels)
     return np.stack([np.asarray(channel) for channel in small], -1)
+
+
+def enlarged(frames: Tensor, size: tuple[int, int]) -> Tensor:
+    """Frames (F, H, W, C) float32 in [0, 1] at another size (h, w), by `resized`; at their own, as they are."""
+    if tuple(frames.shape[1:3]) == size:
+        return frames
+    return torch.from_numpy(np.stack([np.clip(resized(frame.numpy(), size), 0, 1) for frame in frames]))
+
+
+def padded(frames: Tensor, factor: int) -> Tensor:
+    """Frames (F, H, W, C), mirrored at the right and below up to multiples of a factor."""
+    right, below = -frames.shape[2] % factor, -frames.shape[1] % factor
+    return F.pad(frames.movedim(-1, 1), (0, right, 0, below), "reflect").movedim(1, -1)

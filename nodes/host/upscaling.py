@@ -5,14 +5,12 @@ from dataclasses import dataclass, replace
 
 import comfy.utils
 import latent_preview
-import numpy as np
 import psutil
 import torch
-import torch.nn.functional as F
 from comfy import model_management
 from torch import Tensor
 
-from ...vcd_core.pictures import resized
+from ...vcd_core.pictures import enlarged, padded
 from ...vcd_core.tiles import Cut, check_clip_fits
 from .noise import CorrelatedNoiseSource
 from .sampling import Sampling, sample
@@ -74,17 +72,17 @@ def enlarge_and_refine(
     frames, height, width = clip.shape[:3]
     size = round(height * upscale_by), round(width * upscale_by)
     check_clip_fits(frames, *size, psutil.virtual_memory().available)
-    enlarged = torch.empty(frames, *size, clip.shape[3])
+    large = torch.empty(frames, *size, clip.shape[3])
     if clip.shape[3] == 4:
         for number in range(frames):
-            enlarged[number, ..., 3:] = _lanczos(clip[number, ..., 3:], size)
+            large[number : number + 1, ..., 3:] = enlarged(clip[number : number + 1, ..., 3:], size)
     latents = []
     for start, few in _enlarged(clip[..., :3], size, upscaler):
-        enlarged[start : start + len(few), ..., :3] = few
+        large[start : start + len(few), ..., :3] = few
         if strength > 0:
-            latents.append(_encoded(vae, _padded(few, factor)))
+            latents.append(_encoded(vae, padded(few, factor)))
     if strength == 0:
-        return enlarged
+        return large
     clean = torch.cat(latents)
     noise = CorrelatedNoiseSource(sampling.seed, gamma).generate_noise({"samples": clean})
     drawn = sample(
@@ -97,9 +95,9 @@ def enlarge_and_refine(
     )
     progress = comfy.utils.ProgressBar(frames)
     for number in range(frames):
-        enlarged[number, ..., :3] = _decoded(vae, drawn[number : number + 1])[0, : size[0], : size[1]]
+        large[number, ..., :3] = _decoded(vae, drawn[number : number + 1])[0, : size[0], : size[1]]
         progress.update_absolute(number + 1)
-    return enlarged
+    return large
 
 
 def _enlarged(clip: Tensor, size: tuple[int, int], upscaler) -> Iterator[tuple[int, Tensor]]:
@@ -112,20 +110,8 @@ def _enlarged(clip: Tensor, size: tuple[int, int], upscaler) -> Iterator[tuple[i
             from comfy_extras.nodes_upscale_model import ImageUpscaleWithModel
 
             few = ImageUpscaleWithModel.execute(upscaler, few).args[0].float().cpu()
-        yield start, torch.stack([_lanczos(frame, size) for frame in few])
+        yield start, enlarged(few, size)
         progress.update_absolute(start + len(few))
-
-
-def _lanczos(frame: Tensor, size: tuple[int, int]) -> Tensor:
-    if tuple(frame.shape[:2]) == size:
-        return frame
-    return torch.from_numpy(np.clip(resized(frame.numpy(), size), 0, 1))
-
-
-def _padded(frames: Tensor, factor: int) -> Tensor:
-    """Mirrored at the right and below up to multiples of a factor."""
-    right, below = -frames.shape[2] % factor, -frames.shape[1] % factor
-    return F.pad(frames.movedim(-1, 1), (0, right, 0, below), "reflect").movedim(1, -1)
 
 
 def _encoded(vae, frames: Tensor) -> Tensor:

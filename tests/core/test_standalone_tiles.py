@@ -5,7 +5,7 @@ import torch
 from torch.testing import assert_close
 
 from vcd_core.standalone.pipeline import Sampling
-from vcd_core.standalone.tiles import TileOptions, enlarged, refine_in_tiles
+from vcd_core.standalone.tiles import TileOptions, enlarged_by, refine_in_tiles
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
@@ -20,8 +20,8 @@ def refined(model, clip=CLIP, sampling=SAMPLING, motion=None, progress=lambda: N
 
 
 def test_strength_nought_gives_the_enlarged_clip_bit_by_bit(model):
-    assert torch.equal(refined(None, strength=0.0, upscale_by=1.5), enlarged(CLIP, 1.5))
-    assert enlarged(CLIP, 1.5).shape == (3, 96, 72, 3)
+    assert torch.equal(refined(None, strength=0.0, upscale_by=1.5), enlarged_by(CLIP, 1.5))
+    assert enlarged_by(CLIP, 1.5).shape == (3, 96, 72, 3)
     assert torch.equal(refined(None, strength=0.0), CLIP)
 
 

@@ -137,14 +137,15 @@ def plan_faces(
         for one in people
     ]
 
-    def owners(track: Track) -> list[int]:
-        """Most like first."""
-        numbers = [number for number, (chosen, _) in enumerate(choices) if any(track is one for one in chosen)]
-        references = [people[number].reference for number in numbers]
-        likeness = [0.0 if one is None else float(track.embedding @ one) for one in references]
-        return [number for _, number in sorted(zip(likeness, numbers, strict=True), key=lambda pair: -pair[0])]
+    def likeness(track: Track, number: int) -> float:
+        reference = people[number].reference
+        return 0.0 if reference is None else float(track.embedding @ reference)
 
-    owned = {number: whose[0] for number, track in enumerate(tracks) if (whose := owners(track))}
+    owned: dict[int, int] = {}  # by the numbers of tracks, those of people
+    for at, track in enumerate(tracks):
+        numbers = [number for number, (chosen, _) in enumerate(choices) if any(track is one for one in chosen)]
+        if numbers:
+            owned[at] = max(numbers, key=lambda number, track=track: likeness(track, number))
     meant = [tracks[number] for number in owned]
     others = [f"{name_of(track)} is none of these" for number, track in enumerate(tracks) if number not in owned]
     if len(people) == 1:

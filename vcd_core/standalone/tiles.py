@@ -5,14 +5,12 @@ from contextlib import nullcontext
 from dataclasses import dataclass, replace
 from functools import partial
 
-import numpy as np
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
 from ..motion import MotionModule
 from ..noise import correlated_noise
-from ..pictures import resized
+from ..pictures import enlarged, padded
 from ..sampling import DiscreteSchedule, classifier_free_guidance, partial_sigmas, start_latents
 from ..tiles import Cut, Tile, TilePlan, one_after_another, tiled
 from .model import Prompt, StableDiffusion
@@ -54,12 +52,10 @@ class TileOptions:
         return TilePlan(shape, Cut(self.window, self.window_overlap), tiles, tiles)
 
 
-def enlarged(clip: Tensor, upscale_by: float) -> Tensor:
-    """A clip (F, H, W, 3) in [0, 1] at another size (Lanczos)."""
-    size = tuple(round(side * upscale_by) for side in clip.shape[1:3])
-    if size == tuple(clip.shape[1:3]):
-        return clip
-    return torch.from_numpy(np.stack([np.clip(resized(frame.numpy(), size), 0, 1) for frame in clip]))
+def enlarged_by(clip: Tensor, upscale_by: float) -> Tensor:
+    """A clip (F, H, W, 3) in [0, 1], so many times as large (Lanczos)."""
+    height, width = (round(side * upscale_by) for side in clip.shape[1:3])
+    return enlarged(clip, (height, width))
 
 
 @torch.no_grad()
@@ -82,12 +78,11 @@ def refine_in_tiles(
     Raises:
         ValueError: a prompt too long, a window longer than the motion module knows, or an overlap too large.
     """
-    clip = enlarged(clip, options.upscale_by)
+    clip = enlarged_by(clip, options.upscale_by)
     if options.strength == 0:
         return clip
     height, width = clip.shape[1:3]
-    padded = F.pad(clip.movedim(-1, 1), (0, -width % VAE_FACTOR, 0, -height % VAE_FACTOR), "reflect")
-    latents = torch.cat([model.encode(frame[None] * 2 - 1) for frame in padded])
+    latents = model.encode(padded(clip, VAE_FACTOR).movedim(-1, 1).contiguous() * 2 - 1).contiguous()
     plan = options.plan((len(latents), *latents.shape[2:]))
     if motion is not None:
         model = replace(model, schedule=DiscreteSchedule.from_betas("linear"))
@@ -111,5 +106,5 @@ def refine_in_tiles(
             drawn = run(tiled(lambda x, sigma, _tile: denoise(x, sigma), plan), latents, noise)
         else:
             drawn = one_after_another(one_tile, latents, noise, plan)
-    frames = torch.cat([model.decode(latent[None]).cpu() for latent in drawn]).movedim(1, -1) * 0.5 + 0.5
+    frames = model.decode(drawn).cpu().movedim(1, -1) * 0.5 + 0.5
     return frames[:, :height, :width]

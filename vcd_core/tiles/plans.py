@@ -103,8 +103,8 @@ class TilePlan:
 
     def shares(self, tile: Tile) -> Tensor:
         """(f, 1, h, w) float32: a tile's share in what is blended; over all tiles they add up to 1."""
-        frames, rows, columns = self._of_axes(tile, self._shares)
-        return _product(frames, rows, columns)
+        windows = (tile.frames, tile.rows, tile.columns)
+        return _product(*(axis[window] for axis, window in zip(self._shares, windows, strict=True)))
 
     def fades(self, tile: Tile) -> Tensor:
         """(f, 1, h, w) float32 in (0, 1]: 1 within a tile, falling to its borders, but not to those of the clip."""
@@ -124,9 +124,6 @@ class TilePlan:
             ends = {end for window in windows for end in (window.start, window.stop)}
             lines.append(sorted(ends - {0, length}))
         return lines[0], lines[1]
-
-    def _of_axes(self, tile: Tile, axes: list[dict[range, np.ndarray]]) -> tuple[np.ndarray, ...]:
-        return tuple(axis[window] for axis, window in zip(axes, (tile.frames, tile.rows, tile.columns), strict=True))
 
 
 def _product(frames: np.ndarray, rows: np.ndarray, columns: np.ndarray) -> Tensor:
