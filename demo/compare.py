@@ -20,7 +20,7 @@ from torch import Tensor
 
 from vcd_core.identity import Augmentation, Photo, Recipe
 from vcd_core.standalone.cli import exit_code
-from vcd_core.standalone.demo_model import load_demo_model
+from vcd_core.standalone.demo_model import MODEL_FILE, load_demo_model
 from vcd_core.standalone.model import Prompt, StableDiffusion
 
 from . import measure, run
@@ -157,7 +157,7 @@ def main() -> int:
 def compare(characters: int, names: Sequence[str], out: Path) -> None:
     cv2.setNumThreads(1)
     model, eyes = load_demo_model(WEIGHTS), load_eyes()
-    out = out / measure.fingerprint(run.training_options(0), WAYS)
+    out = out / measure.fingerprint([MODEL_FILE], run.training_options(0), WAYS)
     table = {name: np.empty((characters, len(FIGURES))) for name in names}
     for number in range(characters):
         for name in names:

@@ -22,7 +22,7 @@ from torch import Tensor
 from vcd_core.files import unfinished_file
 from vcd_core.identity import load_id_token, save_id_token
 from vcd_core.standalone.cli import exit_code
-from vcd_core.standalone.demo_model import load_demo_model
+from vcd_core.standalone.demo_model import MODEL_FILE, STYLE_FILE, load_demo_model
 from vcd_core.standalone.model import StableDiffusion
 from vcd_core.standalone.weights_folder import manifest_fingerprint
 
@@ -59,7 +59,7 @@ def vectors_of(model: StableDiffusion, number: int, out: Path) -> Tensor:
 
 def folder_of(out: Path) -> Path:
     """Where tokens and readings are kept that belong to these weights and settings."""
-    return out / measure.fingerprint(run.training_options(0), run.TOKENS)
+    return out / measure.fingerprint([MODEL_FILE], run.training_options(0), run.TOKENS)
 
 
 def draw(model: StableDiffusion, number: int, vectors: Tensor, out: Path) -> dict[str, Tensor]:
@@ -175,7 +175,7 @@ def evaluate(characters: int, style: str, out: Path) -> None:
     teacher, eyes = load_demo_model(WEIGHTS), load_eyes()
     model = load_demo_model(WEIGHTS, style=True) if style == "ink" else teacher
     tokens = folder_of(out)
-    out = tokens / style
+    out = tokens / f"{style}-{measure.fingerprint([STYLE_FILE] if style == 'ink' else [])}"
     out.mkdir(parents=True, exist_ok=True)
 
     readings = {}

@@ -17,7 +17,7 @@ from torch import Tensor
 
 from vcd_core.motion import MotionModule
 from vcd_core.standalone.cli import exit_code
-from vcd_core.standalone.demo_model import load_demo_model, load_demo_motion
+from vcd_core.standalone.demo_model import DETECTOR_FILE, MODEL_FILE, MOTION_FILE, load_demo_model, load_demo_motion
 from vcd_core.standalone.model import StableDiffusion
 from vcd_core.standalone.pipeline import ClipOptions, make_clip
 
@@ -88,7 +88,8 @@ def evaluate_faces(characters: int, out: Path) -> None:
     cv2.setNumThreads(1)
     model, motion, eyes = load_demo_model(WEIGHTS), load_demo_motion(WEIGHTS), load_eyes()
     tokens = evaluate.folder_of(out)
-    out = tokens / f"faces-{measure.fingerprint(CROP, STRENGTH, FAR, NEAR, FRAMES, GAMMA)}"
+    files, settings = (MODEL_FILE, MOTION_FILE, DETECTOR_FILE), (CROP, STRENGTH, FAR, NEAR, FRAMES, GAMMA)
+    out = tokens / f"faces-{measure.fingerprint(files, *settings)}"
     out.mkdir(parents=True, exist_ok=True)
     table = np.empty((characters, len(FIGURES)))
     for number in range(characters):

@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from vcd_core.standalone.cli import exit_code
-from vcd_core.standalone.demo_model import load_demo_model, load_demo_motion
+from vcd_core.standalone.demo_model import MODEL_FILE, MOTION_FILE, load_demo_model, load_demo_motion
 from vcd_core.standalone.model import StableDiffusion
 from vcd_core.standalone.pipeline import ClipOptions, make_clip
 from vcd_core.vision import DrawnFaceDetector
@@ -84,7 +84,7 @@ def main() -> int:
 def evaluate(clips: int, out: Path) -> None:
     cv2.setNumThreads(1)
     model, motion, detector = load_demo_model(WEIGHTS), load_demo_motion(WEIGHTS), load_eyes().detector
-    out = out / measure.fingerprint(FRAMES, FRAMING)
+    out = out / measure.fingerprint((MODEL_FILE, MOTION_FILE), FRAMES, FRAMING)
     sources = ("world", *(f"gamma {gamma}" for gamma in GAMMAS))
     table = np.empty((len(world.MOTIONS), len(sources), clips, len(MEASURES)))
     for action_number, action in enumerate(world.MOTIONS):

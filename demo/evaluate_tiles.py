@@ -20,7 +20,7 @@ from torch import Tensor
 
 from vcd_core.motion import MotionModule
 from vcd_core.standalone.cli import exit_code
-from vcd_core.standalone.demo_model import load_demo_model, load_demo_motion
+from vcd_core.standalone.demo_model import MODEL_FILE, MOTION_FILE, load_demo_model, load_demo_motion
 from vcd_core.standalone.model import StableDiffusion
 from vcd_core.standalone.pipeline import VAE_FACTOR, ClipOptions, make_clip
 from vcd_core.standalone.tiles import enlarged_by
@@ -103,7 +103,7 @@ def evaluate_tiles(characters: int, out: Path) -> None:
     cv2.setNumThreads(1)
     model, motion, eyes = load_demo_model(WEIGHTS), load_demo_motion(WEIGHTS), load_eyes()
     tokens = evaluate.folder_of(out)
-    out = tokens / f"tiles-{measure.fingerprint(OPTIONS, STEPS, PART, FRAMES, GAMMA)}"
+    out = tokens / f"tiles-{measure.fingerprint((MODEL_FILE, MOTION_FILE), OPTIONS, STEPS, PART, FRAMES, GAMMA)}"
     out.mkdir(parents=True, exist_ok=True)
     rows = []
     for number in range(characters):

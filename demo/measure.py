@@ -41,11 +41,11 @@ class Eyes:
         return read(self.reader, self.detector, images)
 
 
-def fingerprint(*settings) -> str:
-    """A short text that changes with the weights that draw, how pictures are drawn here, and the settings."""
-    from .weights import READER_FILE, WEIGHTS
+def fingerprint(files: Sequence[str], *settings) -> str:
+    """A short text that changes with these files of weights, how pictures are drawn here, and the settings."""
+    from .weights import WEIGHTS
 
-    parts = (manifest_fingerprint(WEIGHTS, without=(READER_FILE,)), STEPS, CFG, SIZE, PROMPTS, *settings)
+    parts = (manifest_fingerprint(WEIGHTS, files), STEPS, CFG, SIZE, PROMPTS, *settings)
     return hashlib.sha256(repr(parts).encode()).hexdigest()[:12]
 
 

@@ -84,7 +84,7 @@ def write_html(
     shown = "".join(
         f"<figure><figcaption>{escape(caption)}</figcaption>"
         + (
-            f'<video src="{escape(file)}" width="256" autoplay loop muted controls playsinline></video>'
+            f'<video src="{escape(file)}" autoplay loop muted controls playsinline></video>'
             if file.endswith(".mp4")
             else f'<img src="{escape(file)}" alt="{escape(caption)}">'
         )
@@ -97,7 +97,7 @@ def write_html(
 <style>
 body {{ font: 16px/1.5 system-ui, sans-serif; max-width: 70rem; margin: 2rem auto; padding: 0 1rem }}
 table {{ border-collapse: collapse }} th, td {{ text-align: left; padding: .2rem 1rem .2rem 0; vertical-align: top }}
-figure {{ display: inline-block; margin: 1rem 1rem 0 0 }} img {{ max-width: 100% }} video {{ display: block }}
+figure {{ display: inline-block; margin: 1rem 1rem 0 0 }} img {{ max-width: 100% }} video {{ display: block; zoom: 2 }}
 </style></head><body><h1>{escape(title)}</h1><table>{lines}</table>{shown}{table}</body></html>
 """
     with unfinished_file(path) as unfinished:

@@ -15,14 +15,17 @@ from vcd_core.files import unfinished_file
 from .. import world
 from ..reader import NOWHERE, PLACE_NAMES, AttributeReader, head_crops, look_of, shows_shirt
 from ..tensors import as_pictures, as_tensor, mixed_precision
-from ..train import Draws, Stage
+from ..train import SEED, Draws, Stage
 from .degrade import degrade
-from .latents import SHARD, TOGETHER, latents, load_vae, scene
+from .latents import BATCH as DRAWN_TOGETHER
+from .latents import SHARD, TOGETHER, encoded_once, latents, load_vae, scene
 from .motion import clip, clip_latents
 
 BATCH, DECODED = 48, 32  # pictures a step, and how many of them went through the autoencoder
 COLOUR_WEIGHT = 4.0
 SHARDS = 5  # of the pictures for the UNet, decoded
+FIGURES = 5  # shards of whole figures besides: small faces are the hardest to read
+FULL_SHARE = 0.7  # of them; the others show half a body
 CLIP_FRAMES = (0, 7, 15)  # of each clip, decoded
 WAYS_TO_SEE = {"whole": ("full", "half"), "head": ("portrait", "close")}
 
@@ -61,19 +64,41 @@ def decoded_labels(number: int) -> Labels:
 
 
 def decoded_scene(number: int) -> world.Scene:
-    """The scene behind decoded picture `number`: first pictures for the UNet, then frames of clips."""
+    """The scene behind decoded picture `number`: first pictures for the UNet, then figures, then frames of clips."""
     if number < SHARDS * SHARD:
         return scene(number)
-    clip_number, frame = divmod(number - SHARDS * SHARD, len(CLIP_FRAMES))
+    number -= SHARDS * SHARD
+    if number < FIGURES * SHARD:
+        return figure(number)
+    clip_number, frame = divmod(number - FIGURES * SHARD, len(CLIP_FRAMES))
     look, shots = clip(clip_number)
     return world.Scene(look, shots[CLIP_FRAMES[frame]])
 
 
+def figure(number: int) -> world.Scene:
+    """A whole figure."""
+    rng = np.random.default_rng((SEED, 2, number))
+    framing = "full" if rng.random() < FULL_SHARE else "half"
+    return world.Scene(world.random_look(rng), world.random_shot(rng, framing=framing))
+
+
 def decoded_pictures(folder: Path) -> np.ndarray:
     """(N, 128, 128, 3) uint8: what the autoencoder makes of the scenes of the same numbers; made once, part by part."""
-    encoded = [*latents(folder, SHARDS).split(SHARD), clip_latents(folder)[:, list(CLIP_FRAMES)].flatten(0, 1)]
-    files = [folder / f"decoded-{part:03}.npy" for part in range(len(encoded))]
-    for file, part in zip(files, encoded, strict=True):
+
+    def figures(numbers: range) -> Tensor:
+        return as_tensor([world.draw(figure(number)).image for number in numbers])
+
+    encoded = {
+        "decoded": latents(folder, SHARDS),
+        "decoded-figures": encoded_once(folder, "figures", FIGURES, SHARD, DRAWN_TOGETHER, figures),
+        "decoded-clips": clip_latents(folder)[:, list(CLIP_FRAMES)].flatten(0, 1),
+    }
+    files = {
+        folder / f"{name}-{number:03}.npy": part
+        for name, all_of_it in encoded.items()
+        for number, part in enumerate(all_of_it.split(SHARD))
+    }
+    for file, part in files.items():
         if not file.exists():
             vae = load_vae(folder)
             with torch.no_grad(), mixed_precision():

@@ -15,7 +15,7 @@ from comfy.sd1_clip import SD1ClipModel, SD1Tokenizer, SDClipModel, SDTokenizer
 from torch import Tensor
 
 from ...vcd_core.standalone.config import DEMO, ModelConfig
-from ...vcd_core.standalone.demo_model import MOTION_FILE, STYLE_FILE, read_demo_weights
+from ...vcd_core.standalone.demo_model import MEMORY, MOTION_FILE, STYLE_FILE, read_demo_weights, require_memory
 from ...vcd_core.standalone.ldm_layout import TEXT_PREFIX, UNET_PREFIX, VAE_PREFIX
 from ...vcd_core.standalone.weights_folder import verified_file
 from .motion import add_motion_module
@@ -30,8 +30,10 @@ def load_demo(folder: Path, *, styled: bool) -> tuple[ModelPatcher, ModelPatcher
         styled: with the second style, as a LoRA on the MODEL.
 
     Raises:
-        ValueError: a file is missing or not the one that shipped; which, and how to get it back.
+        ValueError: a file is missing or not the one that shipped; which, and how to get it back. Or less memory is free
+            than the demo takes beside ComfyUI itself.
     """
+    require_memory(MEMORY // 2)
     weights = read_demo_weights(folder)
     motion = verified_file(folder, MOTION_FILE)
     style = verified_file(folder, STYLE_FILE) if styled else None

@@ -257,16 +257,19 @@ def test_the_manifest_lists_whatever_is_there_and_changes_with_it(folder):
     assert set(listed) == {MODEL_FILE, MOTION_FILE, STYLE_FILE, "face-detector.safetensors"}
 
 
-def test_a_file_that_does_not_matter_can_be_left_out_of_the_fingerprint(folder):
+def test_a_fingerprint_can_be_that_of_some_files(folder):
     def fingerprints(content):
         (folder / "reader.safetensors").write_bytes(content)
         write_manifest(folder)
-        return manifest_fingerprint(folder, without=["reader.safetensors"]), manifest_fingerprint(folder)
+        return manifest_fingerprint(folder, [MODEL_FILE, MOTION_FILE]), manifest_fingerprint(folder)
 
     (first, whole), (second, changed) = fingerprints(b"one"), fingerprints(b"two")
     assert first == second
     assert whole != changed
-    assert manifest_fingerprint(folder, without=[MODEL_FILE]) != first
+    assert (
+        manifest_fingerprint(folder, [MODEL_FILE]) != first == manifest_fingerprint(folder, [MOTION_FILE, MODEL_FILE])
+    )
+    assert manifest_fingerprint(folder, ["reader.safetensors"]) != manifest_fingerprint(folder, ["none"])
 
 
 def test_a_file_is_read_for_its_hash_once(folder):

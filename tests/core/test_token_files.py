@@ -77,7 +77,7 @@ def test_a_token_of_another_width_does_not_claim_stable_diffusion(tmp_path):
 
 
 def test_files_of_before_keep_loading():
-    old = load_id_token(Path(__file__).parents[1] / "data" / "mia.safetensors")
+    old = load_id_token(Path(__file__).parents[1] / "data" / "early_mia.safetensors")
     assert (old.noun, old.fingerprint, old.settings, old.losses, old.thumbnail) == ("woman", "", "", (), b"")
     assert old.steps > 0
 

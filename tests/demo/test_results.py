@@ -7,12 +7,14 @@ import pytest
 import torch
 
 from demo import measure, world
+from demo.evaluate_motion import likeness_of_neighbours
 from demo.people import CAST, PHOTOS, member, photos, stranger
 from demo.reader import similarity
 from demo.tensors import as_tensor
 from demo.weights import WEIGHTS, load_eyes
 from vcd_core.identity import load_id_token, load_photos
-from vcd_core.standalone.demo_model import load_demo_model
+from vcd_core.standalone.demo_model import load_demo_model, load_demo_motion
+from vcd_core.standalone.pipeline import ClipOptions, make_clip
 
 TOKEN = Path(__file__).parents[1] / "data/mia.safetensors"
 PLACES = ("on a beach", "in the snow", "on the moon", "in a city at night")
@@ -77,6 +79,33 @@ def test_a_token_draws_its_subject_where_no_photo_shows_it(model, eyes):
         readings = eyes.read(measure.draw_prompts(model, prompts, seed=2))
         scores[way] = measure.identity_scores(look, readings).mean()
     assert scores["token"] > scores["noun"] + 0.15
+
+
+def test_the_motion_module_makes_pictures_into_a_clip_that_moves(model):
+    motion, options = load_demo_motion(WEIGHTS), ClipOptions(16, 128, 10, measure.CFG, gamma=0.1, seed=4)
+    prompt = ["a half body photo of a man walking in a city at night"]
+    clip, pictures = (make_clip(model, prompt, [""], options, module) for module in (motion, None))
+    assert likeness_of_neighbours(pictures) < 0.7
+    assert 0.85 < likeness_of_neighbours(clip) < 0.995
+
+
+def test_the_second_style_is_paler_as_its_drawings_are(model):
+    def colour(images):  # (N, 3, H, W)
+        return (images.amax(1) - images.amin(1)).mean().item()
+
+    def drawn(style):
+        rng = np.random.default_rng(4)
+        shots = [world.random_shot(rng, place, "portrait", style) for place in world.PLACES for _ in range(4)]
+        return as_tensor([world.render(stranger("woman", 950), shot).image for shot in shots]) * 0.5 + 0.5
+
+    prompts = [[f"a portrait of a {noun} {place}"] for noun in ("woman", "cat") for place in PLACES]
+    models = {"soft": model, "ink": load_demo_model(WEIGHTS, style=True)}
+    made = {style: colour(measure.draw_prompts(one, prompts, seed=3)) for style, one in models.items()}
+    assert made["soft"] - made["ink"] > 0.25 * (colour(drawn("soft")) - colour(drawn("ink"))) > 0
+
+
+def test_all_weights_together_stay_small():
+    assert sum(file.stat().st_size for file in WEIGHTS.iterdir()) <= 48e6
 
 
 @pytest.mark.parametrize("name", CAST)

@@ -47,19 +47,19 @@ def write_manifest(folder: Path) -> Path:
     return folder / MANIFEST
 
 
-def manifest_fingerprint(folder: Path, without: Collection[str] = ()) -> str:
-    """A text that changes whenever other weights are shipped, but for those in some files; empty without a manifest.
+def manifest_fingerprint(folder: Path, names: Collection[str] | None = None) -> str:
+    """A text that changes whenever other weights are shipped, or others in the files named; empty without a manifest.
 
     Raises:
-        ValueError: there are files to leave out, and the manifest is damaged.
+        ValueError: files are named, and the manifest is damaged.
     """
     path = folder / MANIFEST
     if not path.is_file():
         return ""
     content = path.read_bytes()
-    if without:
-        kept = sorted((name, *entry) for name, entry in _manifest(folder).items() if name not in without)
-        content = repr(kept).encode()
+    if names is not None:
+        listed = _manifest(folder)
+        content = repr([(name, listed.get(name)) for name in sorted(names)]).encode()
     return hashlib.sha256(content).hexdigest()
 
 
