@@ -1,5 +1,7 @@
 """Files: written whole or not at all, and read without running what is in them."""
 
+import functools
+import hashlib
 import os
 import pickle
 import zipfile
@@ -24,6 +26,21 @@ def unfinished_file(path: Path) -> Iterator[Path]:
         unfinished.replace(path)
     finally:
         unfinished.unlink(missing_ok=True)
+
+
+def sha256_of(path: Path) -> str:
+    """A file's SHA-256 in hexadecimal; read once per process, and again when it has changed."""
+    status = path.stat()
+    return _sha256(path, status.st_mtime_ns, status.st_size)
+
+
+@functools.lru_cache(maxsize=256)
+def _sha256(path: Path, _modified: int, _size: int) -> str:
+    digest = hashlib.sha256()
+    with path.open("rb") as stream:
+        while block := stream.read(2**22):
+            digest.update(block)
+    return digest.hexdigest()
 
 
 def read_tensors(path: Path) -> tuple[dict[str, Tensor], Mapping[str, str]]:

@@ -23,6 +23,7 @@ from .motion import clip, clip_latents
 
 BATCH, DECODED = 48, 32  # pictures a step, and how many of them went through the autoencoder
 COLOUR_WEIGHT = 4.0
+WEIGHTS = {"brows": 2.0, "hair": 2.0}  # of kinds; 1 where none is given: these are the hardest to see
 SHARDS = 5  # of the pictures for the UNet, decoded
 FIGURES = 5  # shards of whole figures besides: small faces are the hardest to read
 FULL_SHARE = 0.7  # of them; the others show half a body
@@ -139,7 +140,7 @@ def loss(decoded: np.ndarray, reader: nn.Module, draws: Draws) -> tuple[Tensor, 
             total = total + COLOUR_WEIGHT * F.smooth_l1_loss(answer[use], rgb, beta=0.1)
         else:
             index = kinds(name, scenes)[use]
-            total = total + F.cross_entropy(answer[use], index)
+            total = total + WEIGHTS.get(name, 1.0) * F.cross_entropy(answer[use], index)
             right += (answer[use].argmax(1) == index).sum().item()
             asked += len(index)
     return total, {"right": right / asked}

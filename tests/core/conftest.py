@@ -10,7 +10,7 @@ from narrow_model import NARROW
 from random_pipeline import random_model, random_motion_module
 from safetensors.torch import save_file
 
-from vcd_core.standalone import cli, commands
+from vcd_core.standalone import cli, console
 
 ROOT = Path(__file__).parents[2]
 
@@ -65,7 +65,7 @@ def files(tmp_path_factory):
 @pytest.fixture
 def vcd(monkeypatch, capsys, tmp_path):
     """Runs the command line on narrow checkpoints inside tmp_path: exit code, stdout, stderr."""
-    monkeypatch.setattr(commands, "load_checkpoint", load_narrow)
+    monkeypatch.setattr(console, "load_checkpoint", load_narrow)
     monkeypatch.chdir(tmp_path)
 
     def run(*arguments):

@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 import time
+from argparse import Namespace
 from pathlib import Path
 
 import av
@@ -17,7 +18,7 @@ from safetensors.torch import load_file
 
 from vcd_core.identity import Recipe, TrainingDiverged, TrainingOptions, load_id_token
 from vcd_core.motion import MotionModule
-from vcd_core.standalone import cli, commands, pipeline
+from vcd_core.standalone import cli, console, pipeline
 from vcd_core.standalone.pipeline import ClipOptions
 
 ROOT = Path(__file__).parents[2]
@@ -29,7 +30,7 @@ def plain(files, tmp_path_factory):
     """The vectors of a training at a high learning rate, without other options."""
     folder = tmp_path_factory.mktemp("plain")
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(commands, "load_checkpoint", load_narrow)
+        patch.setattr(console, "load_checkpoint", load_narrow)
         arguments = train_arguments(files, **{"--out": folder, "--learning-rate": 0.1})
         assert cli.main([str(word) for word in arguments]) == 0
     return load_file(folder / "ava.safetensors")["clip_l"]
@@ -69,12 +70,14 @@ def test_photos_become_a_token_and_the_token_a_clip(vcd, files, tmp_path):
     assert video(tmp_path / "clip.mp4") == (3, 64, 64, 12.0)
     assert "sampling" in err
     assert "decoding" in err
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["clip.mp4", "embeddings"]
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["clip.mp4", "clip.mp4.json", "embeddings"]
 
 
 def test_a_motion_lora_acts_with_its_strength(files):
-    plain = commands._load_motion(files / "motion.safetensors", [], "cpu")
-    changed = commands._load_motion(files / "motion.safetensors", [(files / "lora.safetensors", 0.6)], "cpu")
+    def loaded(*loras):
+        return console.motion_of(Namespace(motion_module=files / "motion.safetensors", motion_lora=loras))
+
+    plain, changed = loaded(), loaded((files / "lora.safetensors", 0.6))
     name = "down_blocks.0.motion_modules.1.temporal_transformer.transformer_blocks.0.attention_blocks.1"
     lora = load_file(files / "lora.safetensors")
     up, down = (lora[f"{name}.processor.to_q_lora.{half}.weight"].float() for half in ("up", "down"))
@@ -132,10 +135,10 @@ def test_a_killed_training_goes_on_and_ends_as_an_unbroken_one(vcd, files, tmp_p
     arguments = [str(word) for word in train_arguments(files, **{"--steps": 12})]
     script = (
         "import sys\nfrom functools import partial\nimport torch\n"
-        "from vcd_core.standalone import checkpoint, cli, commands, pipeline\n"
+        "from vcd_core.standalone import checkpoint, cli, commands, console, pipeline\n"
         "from vcd_core.standalone.config import ModelConfig\n"
         "torch.set_num_threads(1)\npipeline.SAVE_EVERY = 2\n"
-        f"commands.load_checkpoint = partial(checkpoint.load_checkpoint, config={CONFIG!r})\n"
+        f"console.load_checkpoint = partial(checkpoint.load_checkpoint, config={CONFIG!r})\n"
         "sys.exit(cli.main(sys.argv[1:]))"
     )
     folder = tmp_path / "embeddings"

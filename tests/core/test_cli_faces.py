@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from vcd_core.standalone import commands
+from vcd_core.standalone import clip_commands
 from vcd_core.video import read_video, write_video
 from vcd_core.vision import Face
 
@@ -37,7 +37,7 @@ def film(tmp_path):
 @pytest.fixture
 def detector(monkeypatch):
     def use(found):
-        monkeypatch.setattr(commands, "load_centerface", lambda file: found)
+        monkeypatch.setattr(clip_commands, "load_centerface", lambda file: found)
 
     use(Corner())
     return use
@@ -104,7 +104,7 @@ def test_each_of_several_prompts_draws_a_face_of_its_own(vcd, files, film, detec
     def painter(model, prompt, *_):
         return lambda clip, mask, noise, strength: torch.full_like(clip, shades["".join(prompt)])
 
-    monkeypatch.setattr(commands, "face_refiner", painter)
+    monkeypatch.setattr(clip_commands, "face_refiner", painter)
     for faces, left, right in (("left to right", 0.9, 0.1), ("largest first", 0.1, 0.9)):
         arguments = face_arguments(files, **{"--faces": faces, "--prompt": "a pale man"})
         code, out, err = vcd(*arguments, "--prompt", "a dark cat")
@@ -142,7 +142,7 @@ def test_an_interrupted_drawing_leaves_nothing(vcd, files, film, detector, tmp_p
     def stop(*_, **__):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(commands, "refine_faces", stop)
+    monkeypatch.setattr(clip_commands, "refine_faces", stop)
     assert vcd(*face_arguments(files))[0] == 130
     assert [path.name for path in tmp_path.iterdir()] == ["in.mp4"]
 

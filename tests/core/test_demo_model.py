@@ -11,8 +11,8 @@ from demo_weights import KNOWN_WORDS, write_random_demo
 from safetensors import safe_open
 from torch.testing import assert_close
 
+from vcd_core import files as core_files
 from vcd_core.motion.lora import LowRank
-from vcd_core.standalone import weights_folder
 from vcd_core.standalone.config import DEMO, VOCABULARY
 from vcd_core.standalone.demo_model import (
     MODEL_FILE,
@@ -273,10 +273,10 @@ def test_a_fingerprint_can_be_that_of_some_files(folder):
 
 
 def test_a_file_is_read_for_its_hash_once(folder):
-    weights_folder._sha256.cache_clear()
+    core_files._sha256.cache_clear()
     for _ in range(3):
         verified_file(folder, MODEL_FILE)
-    assert weights_folder._sha256.cache_info().misses == 1
+    assert core_files._sha256.cache_info().misses == 1
 
 
 def test_too_little_memory_is_said_in_numbers(monkeypatch):

@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ..noise import correlated_noise
+from ..noise import NoiseChain
 from ..sampling.windows import spread_windows, window_shares
 from .colour import colour_gains, with_gains
 from .crops import CropOptions, CropPath, cut_out, mask_in_crop, mask_in_frame, put_back, share_of_face
@@ -107,7 +107,7 @@ def refine_faces(
         due[window.span[-1]].append(window)
         for frame in window.span:
             ready[frame] = max(ready.get(frame, 0), window.span[-1])
-    chains = [_NoiseChain(options, number, crop.size) for number in range(len(jobs))]
+    chains = [_noise_chain(options, number, crop.size) for number in range(len(jobs))]
     held: dict[int, Tensor] = {}
     drawn: dict[int, dict[int, _Face]] = defaultdict(dict)
     done = 0
@@ -168,24 +168,11 @@ class _Face:
         return torch.from_numpy(self.before), torch.from_numpy(with_gains(self.after, self.gains))
 
 
-class _NoiseChain:
-    """One face's noise, frame by frame; windows that overlap share the noise of the frames that they share."""
-
-    def __init__(self, options: RefineOptions, number: int, size: int) -> None:
-        seed = int(np.random.SeedSequence((options.seed, number)).generate_state(1, np.uint64)[0])
-        self.generator = torch.Generator().manual_seed(seed)
-        side = size // options.latent_factor
-        self.gamma, self.shape = options.gamma, (options.latent_channels, side, side)
-        self.frames: dict[int, Tensor] = {}
-
-    def of(self, span: range) -> Tensor:
-        """(n, 4, h, w) of frames that do not begin before those of the last call."""
-        self.frames = {frame: noise for frame, noise in self.frames.items() if frame >= span[0] - 1}
-        fresh = range(max(self.frames, default=span[0] - 1) + 1, span.stop)
-        previous = self.frames.get(fresh.start - 1)
-        more = correlated_noise((len(fresh), *self.shape), self.gamma, self.generator, previous=previous)
-        self.frames |= dict(zip(fresh, more, strict=True))
-        return torch.stack([self.frames[frame] for frame in span])
+def _noise_chain(options: RefineOptions, number: int, size: int) -> NoiseChain:
+    """One face's own."""
+    seed = int(np.random.SeedSequence((options.seed, number)).generate_state(1, np.uint64)[0])
+    side = size // options.latent_factor
+    return NoiseChain((options.latent_channels, side, side), options.gamma, seed)
 
 
 def _windows(job: int, frames: range, options: RefineOptions) -> list[_Window]:
@@ -216,7 +203,7 @@ def _cut(
 
 
 def _drawn(
-    job: FaceJob, window: _Window, before: np.ndarray, chain: _NoiseChain, crop: CropOptions, strength: float
+    job: FaceJob, window: _Window, before: np.ndarray, chain: NoiseChain, crop: CropOptions, strength: float
 ) -> Iterator[tuple[int, _Face]]:
     """What a window makes of its frames."""
     rows = [frame - job.path.first for frame in window.span]

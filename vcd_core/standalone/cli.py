@@ -1,6 +1,7 @@
 """The command line: `vcd`, or `python -m vcd_core`.
 
-Exit codes: 0 done, 2 something the user can put right (one line on stderr), 130 stopped with Ctrl-C.
+Exit codes: 0 done, 1 some clips of a run could not be made, 2 something the user can put right (one line on stderr),
+130 stopped with Ctrl-C.
 """
 
 import argparse
@@ -10,7 +11,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
-OK, USER_ERROR, STOPPED = 0, 2, 130
+OK, SOME_FAILED, USER_ERROR, STOPPED = 0, 1, 2, 130
 
 # Top-level modules that `pip install '.[standalone]'` brings.
 STANDALONE_MODULES = {
@@ -24,11 +25,16 @@ STANDALONE_MODULES = {
     "torch",
     "tqdm",
     "transformers",
+    "yaml",
 }
 SAMPLERS = ("dpmpp_2m", "ddim", "euler", "euler_ancestral")
 SCHEDULERS = ("karras", "normal")
 DETECTORS = ("centerface", "yunet", "insightface", "words")
 FACE_ORDERS = ("largest first", "left to right", "top to bottom", "nearest the middle")
+
+
+class SomeFailed(Exception):
+    """Some clips of a run could not be made."""
 
 
 class MissingPackage(Exception):
@@ -57,6 +63,9 @@ def exit_code(
     except KeyboardInterrupt:
         sys.stderr.write(f"\nstopped: nothing was left half-written; {stopped}\n")
         return STOPPED
+    except SomeFailed as error:
+        sys.stderr.write(f"{program}: {error}\n")
+        return SOME_FAILED
     except (ValueError, OSError, MissingPackage, ImportError) as error:
         if isinstance(error, ModuleNotFoundError):  # not one that somebody has explained
             raise
@@ -99,7 +108,10 @@ def build_parser() -> argparse.ArgumentParser:
     _add_tokens(commands)
     _add_convert(commands)
     _add_t2v(commands)
+    _add_run(commands)
     _add_face(commands)
+    _add_upscale(commands)
+    _add_v2v(commands)
     return parser
 
 
@@ -168,19 +180,23 @@ def _add_t2v(commands) -> None:
     _add_models(t2v)
     t2v.add_argument("--frames", type=_positive, default=16, help="length of the clip")
     t2v.add_argument("--size", type=_picture_size, default=512, help="height and width in pixels")
-    t2v.add_argument("--steps", type=_positive, default=20, help="sampling steps")
-    t2v.add_argument("--cfg", type=_positive_float, default=8.0, help="how strongly the prompt acts; 1 is fastest")
-    t2v.add_argument("--sampler", choices=SAMPLERS, default="dpmpp_2m", help="how the noise is taken away")
-    t2v.add_argument("--scheduler", choices=SCHEDULERS, default="karras", help="in what steps")
-    t2v.add_argument("--gamma", type=fraction, default=0.1, help="likeness of neighbouring frames' noise, 0 to 1")
-    t2v.add_argument("--seed", type=seed, default=0, help="the same seed gives the same clip")
+    _add_sampling(t2v, "dpmpp_2m", "karras", "sampling steps")
     t2v.add_argument("--fps", type=_positive_float, default=8.0, help="frames a second")
+
+
+def _add_run(commands) -> None:
+    run = _command(commands, "run", "Make clips of tokens x prompts x seeds; those that are there are not made again.")
+    run.add_argument(
+        "jobs",
+        type=Path,
+        help="a YAML file with the lists tokens, prompts (with {} where a token shall stand) and seeds, the folder "
+        "out, and options of t2v: checkpoint, motion-module, frames ...",
+    )
 
 
 def _add_face(commands) -> None:
     face = _command(commands, "face", "Draw the faces of a video anew: Face VCD. Its sound and times are kept.")
-    face.add_argument("video", type=Path, help="any video file; it is read twice and never held whole")
-    face.add_argument("output", type=Path, help="the .mp4, .mkv or .mov to write; one that is there is replaced")
+    _add_video(face)
     face.add_argument(
         "--prompt",
         action="append",
@@ -188,39 +204,118 @@ def _add_face(commands) -> None:
         help='who it is: "a photo of embedding:ava woman, face"; given several times, each is for the next face',
     )
     _add_models(face)
-    face.add_argument("--detector", choices=DETECTORS, default="centerface", help="what finds the faces")
-    face.add_argument("--detector-file", type=Path, help="its file: centerface.onnx, YuNet's; or insightface's folder")
-    face.add_argument(
+    _add_faces(face)
+    face.add_argument("--strength", type=fraction, default=0.5, help="how much is drawn anew; 0.8 is the released one")
+    _add_sampling(face, "euler", "normal")
+    face.add_argument("--size", type=_picture_size, default=512, help="a face is drawn in a square of so many pixels")
+    face.add_argument("--margin", type=_positive_float, default=2.0, help="that square's side over the face's")
+    face.add_argument("--mask-margin", type=_positive_float, default=1.4, help="what is drawn anew over the face's box")
+    face.add_argument("--feather", type=fraction, default=0.4, help="part of it in which new fades into old")
+    face.add_argument("--upright", action="store_true", help="turn leaning heads upright while they are drawn")
+    _add_windows(face)
+
+
+def _add_upscale(commands) -> None:
+    upscale = _command(
+        commands, "upscale", "Enlarge a video and draw its detail anew: Tiled VCD. Its sound and times are kept."
+    )
+    _add_video(upscale)
+    upscale.add_argument("--prompt", required=True, help='what is to be seen: "a photo of embedding:ava woman, detail"')
+    _add_models(upscale)
+    _add_tiles(upscale, 2.0)
+    _add_sampling(upscale, "euler", "normal")
+    _add_windows(upscale)
+    _add_piece(upscale)
+
+
+def _add_v2v(commands) -> None:
+    v2v = _command(
+        commands,
+        "v2v",
+        "Draw a video anew, then if asked for its faces, and enlarge it: its sound and times are kept.",
+    )
+    _add_video(v2v)
+    v2v.add_argument("--prompt", required=True, help='what is to be seen: "a photo of embedding:ava woman on a beach"')
+    _add_models(v2v)
+    v2v.add_argument("--size", type=_picture_size, default=512, help="the video is scaled to this shorter side first")
+    v2v.add_argument("--strength", type=fraction, default=0.5, help="how much is drawn anew; 0 leaves it to the rest")
+    _add_sampling(v2v, "euler", "normal")
+    v2v.add_argument(
+        "--face-prompt", action="append", default=[], help="draw faces anew too; several: each is for the next face"
+    )
+    v2v.add_argument("--face-strength", type=fraction, default=0.5, help="how much of them is drawn anew")
+    v2v.add_argument(
+        "--face-size", type=_picture_size, default=512, help="they are drawn in a square of so many pixels"
+    )
+    _add_faces(v2v)
+    _add_tiles(v2v, 1.0)
+    v2v.add_argument("--tile-prompt", default="", help="what tiles show, if not what --prompt says")
+    _add_windows(v2v)
+    _add_piece(v2v)
+
+
+def _add_video(command: argparse.ArgumentParser) -> None:
+    command.add_argument("video", type=Path, help="any video file; it is read twice and never held whole")
+    command.add_argument("output", type=Path, help="the .mp4, .mkv or .mov to write; one that is there is replaced")
+
+
+def _add_sampling(
+    command: argparse.ArgumentParser, sampler: str, scheduler: str, steps: str = "sampling steps; all are taken"
+) -> None:
+    command.add_argument("--steps", type=_positive, default=20, help=steps)
+    command.add_argument("--cfg", type=_positive_float, default=8.0, help="how strongly the prompt acts; 1 is fastest")
+    command.add_argument("--sampler", choices=SAMPLERS, default=sampler, help="how the noise is taken away")
+    command.add_argument("--scheduler", choices=SCHEDULERS, default=scheduler, help="in what steps")
+    command.add_argument("--gamma", type=fraction, default=0.1, help="likeness of neighbouring frames' noise, 0 to 1")
+    command.add_argument("--seed", type=seed, default=0, help="the same seed gives the same clip")
+
+
+def _add_windows(command: argparse.ArgumentParser) -> None:
+    command.add_argument("--window", type=_positive, default=16, help="frames drawn together")
+    command.add_argument("--overlap", type=_count, default=4, help="frames that two windows share")
+
+
+def _add_piece(command: argparse.ArgumentParser) -> None:
+    command.add_argument(
+        "--piece",
+        type=_positive,
+        default=48,
+        help="frames held in memory; all windows in them agree at every step",
+    )
+
+
+def _add_tiles(command: argparse.ArgumentParser, upscale_by: float) -> None:
+    command.add_argument(
+        "--upscale-by", type=_at_least_one, default=upscale_by, help="how much larger the picture becomes"
+    )
+    command.add_argument("--tile", type=_picture_size, default=512, help="height and width of a tile in pixels")
+    command.add_argument("--tile-overlap", type=_count, default=64, help="pixels that two tiles share")
+    command.add_argument("--tile-strength", type=fraction, default=0.2, help="how much of them is drawn anew")
+
+
+def _add_faces(command: argparse.ArgumentParser) -> None:
+    """What finds faces, and which of them are meant."""
+    command.add_argument("--detector", choices=DETECTORS, default="centerface", help="what finds the faces")
+    command.add_argument("--detector-file", type=Path, help="its file: centerface.onnx, YuNet's; insightface's folder")
+    command.add_argument(
         "--detector-size", type=_positive, help="pixels of the longer side that it sees; more: small faces"
     )
-    face.add_argument("--detector-threshold", type=fraction, help="what scores less is no face")
-    face.add_argument("--words", default="", help='for the detector "words": what to look for, such as "cat head"')
-    face.add_argument(
+    command.add_argument("--detector-threshold", type=fraction, help="what scores less is no face")
+    command.add_argument("--words", default="", help='for the detector "words": what to look for, such as "cat head"')
+    command.add_argument(
         "--grounding-dino", default="", help='for "words": a folder or a Hugging Face id of GroundingDINO'
     )
-    face.add_argument("--faces", choices=FACE_ORDERS, default=FACE_ORDERS[0], help="how faces are counted in each shot")
-    face.add_argument("--which", type=_count, help="which of them, from 0; all if not given")
-    face.add_argument(
+    command.add_argument(
+        "--faces", choices=FACE_ORDERS, default=FACE_ORDERS[0], help="how faces are counted in each shot"
+    )
+    command.add_argument("--which", type=_count, help="which of them, from 0; all if not given")
+    command.add_argument(
         "--reference",
         type=Path,
         action="append",
         default=[],
         help="a photo of the person meant, one for each prompt; needs the detector insightface",
     )
-    face.add_argument("--strength", type=fraction, default=0.5, help="how much is drawn anew; 0.8 is the released one")
-    face.add_argument("--steps", type=_positive, default=20, help="sampling steps; all are taken")
-    face.add_argument("--cfg", type=_positive_float, default=8.0, help="how strongly the prompt acts; 1 is fastest")
-    face.add_argument("--sampler", choices=SAMPLERS, default="euler", help="how the noise is taken away")
-    face.add_argument("--scheduler", choices=SCHEDULERS, default="normal", help="in what steps")
-    face.add_argument("--gamma", type=fraction, default=0.1, help="likeness of neighbouring frames' noise, 0 to 1")
-    face.add_argument("--seed", type=seed, default=0, help="the same seed gives the same faces")
-    face.add_argument("--size", type=_picture_size, default=512, help="a face is drawn in a square of so many pixels")
-    face.add_argument("--margin", type=_positive_float, default=2.0, help="that square's side over the face's")
-    face.add_argument("--mask-margin", type=_positive_float, default=1.4, help="what is drawn anew over the face's box")
-    face.add_argument("--feather", type=fraction, default=0.4, help="part of it in which new fades into old")
-    face.add_argument("--upright", action="store_true", help="turn leaning heads upright while they are drawn")
-    face.add_argument("--window", type=_positive, default=16, help="frames drawn together")
-    face.add_argument("--overlap", type=_count, default=4, help="frames that two windows share")
 
 
 def _add_models(command: argparse.ArgumentParser) -> None:
@@ -270,6 +365,13 @@ def _positive_float(text: str) -> float:
         value = 0.0
     if not 0 < value < float("inf"):
         raise argparse.ArgumentTypeError(f"must be a number above 0, not {text!r}")
+    return value
+
+
+def _at_least_one(text: str) -> float:
+    value = _positive_float(text)
+    if value < 1:
+        raise argparse.ArgumentTypeError(f"must be a number, 1 or more, not {text!r}")
     return value
 
 

@@ -32,7 +32,22 @@ def parse_prompt(prompt: str, embeddings: Path | None) -> list[str | Tensor]:
     return [*pieces, prompt[end:]]
 
 
+def tokens_in(prompt: str, embeddings: Path | None) -> dict[str, Path]:
+    """The file of each ID token that a prompt names; raises ValueError where there is none."""
+    names = (check_token_name(subject[1].removesuffix(".safetensors")) for subject in _SUBJECT.finditer(prompt))
+    return {name: _file(name, embeddings) for name in names}
+
+
+def prompt_of_token(name: str, embeddings: Path | None) -> str:
+    """What to write for a token's subject: its name and its noun; raises ValueError where there is none."""
+    return load_id_token(_file(check_token_name(name), embeddings)).prompt
+
+
 def _vectors(name: str, embeddings: Path | None) -> Tensor:
+    return load_id_token(_file(name, embeddings)).vectors
+
+
+def _file(name: str, embeddings: Path | None) -> Path:
     if embeddings is None:
         raise ValueError(f"the prompt names embedding:{name}: say in which folder the ID tokens are")
     if not embeddings.is_dir():
@@ -41,4 +56,4 @@ def _vectors(name: str, embeddings: Path | None) -> Tensor:
     if name not in files:
         names = ", ".join(sorted(files)) or "none, train one first"
         raise ValueError(f"there is no embedding {name!r} in {embeddings}; it has: {names}")
-    return load_id_token(files[name]).vectors
+    return files[name]

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from ..motion import MotionModule
-from ..noise import correlated_noise
+from ..noise import NoiseChain
 from ..pictures import enlarged, padded
 from ..sampling import DiscreteSchedule, classifier_free_guidance, partial_sigmas, start_latents
 from ..tiles import Cut, Tile, TilePlan, one_after_another, tiled
@@ -25,7 +25,7 @@ class TileOptions:
     Attributes:
         upscale_by: how much larger the picture becomes.
         strength: how much of the denoising is done again, in [0, 1]; 0 only enlarges.
-        tile, overlap: of the tiles, pixels, multiples of 8.
+        tile, overlap: of the tiles, pixels, multiples of 8; a tile of 0 leaves the picture whole.
         window, window_overlap: frames drawn together, and what two windows share.
         together: blend all tiles at every step; otherwise each is drawn to its end before the next, to compare.
     """
@@ -58,7 +58,6 @@ def enlarged_by(clip: Tensor, upscale_by: float) -> Tensor:
     return enlarged(clip, (height, width))
 
 
-@torch.no_grad()
 def refine_in_tiles(
     model: StableDiffusion,
     clip: Tensor,
@@ -69,30 +68,45 @@ def refine_in_tiles(
     motion: MotionModule | None = None,
     progress: Callable[[], object] = lambda: None,
 ) -> Tensor:
-    """A clip (F, H, W, 3) in [0, 1], on the CPU: enlarged, and drawn anew as far as the strength goes.
+    """What `tile_refiner` makes of a clip (F, H, W, 3) in [0, 1]."""
+    refine = tile_refiner(model, prompt, negative, sampling, options, motion, progress)
+    return refine(clip, range(len(clip)))
+
+
+@torch.no_grad()
+def tile_refiner(
+    model: StableDiffusion,
+    prompt: Prompt,
+    negative: Prompt,
+    sampling: Sampling,
+    options: TileOptions,
+    motion: MotionModule | None = None,
+    progress: Callable[[], object] = lambda: None,
+) -> Callable[[Tensor, range], Tensor]:
+    """The `change` of `vcd_core.tiles.in_pieces` for one prompt: `refine(clip, frames) -> clip`.
+
+    A clip (F, H, W, 3) in [0, 1] comes back on the CPU, enlarged and drawn anew as far as the strength goes. The noise
+    of one clip is one chain: pieces that share frames share their noise.
 
     Args:
         motion: lets the frames of a window see each other, on AnimateDiff's noise levels.
         progress: called after every step; of every tile, where they are drawn one after another.
 
     Raises:
-        ValueError: a prompt too long, a window longer than the motion module knows, or an overlap too large.
+        ValueError: a prompt too long; from `refine`: a window longer than the motion module knows, or an overlap too
+            large.
     """
-    clip = enlarged_by(clip, options.upscale_by)
     if options.strength == 0:
-        return clip
-    height, width = clip.shape[1:3]
-    latents = model.encode(padded(clip, VAE_FACTOR).movedim(-1, 1).contiguous() * 2 - 1).contiguous()
-    plan = options.plan((len(latents), *latents.shape[2:]))
+        return lambda clip, frames: enlarged_by(clip, options.upscale_by)
     if motion is not None:
         model = replace(model, schedule=DiscreteSchedule.from_betas("linear"))
     denoise = classifier_free_guidance(
         model.denoiser(model.encode_pieces(prompt)), model.denoiser(model.encode_pieces(negative)), sampling.cfg
     )
-    generator = torch.Generator().manual_seed(sampling.seed)
-    noise = correlated_noise(latents.shape, sampling.gamma, generator).to(latents)
     sigmas = partial_sigmas(partial(SCHEDULERS[sampling.scheduler], model.schedule), sampling.steps, options.strength)
-    sigmas = sigmas.to(latents.device)
+    sigmas = sigmas.to(model.device)
+    generator = torch.Generator().manual_seed(sampling.seed)
+    chain: NoiseChain | None = None
 
     def run(of_what, clean: Tensor, noise: Tensor) -> Tensor:
         start = start_latents(noise, sigmas[0], clean)
@@ -101,10 +115,22 @@ def refine_in_tiles(
     def one_tile(clean: Tensor, noise: Tensor, _tile: Tile) -> Tensor:
         return run(denoise, clean, noise)
 
-    with inserted_motion(model.unet, motion) if motion is not None else nullcontext():
-        if options.together:
-            drawn = run(tiled(lambda x, sigma, _tile: denoise(x, sigma), plan), latents, noise)
-        else:
-            drawn = one_after_another(one_tile, latents, noise, plan)
-    frames = model.decode(drawn).cpu().movedim(1, -1) * 0.5 + 0.5
-    return frames[:, :height, :width]
+    @torch.no_grad()
+    def refine(clip: Tensor, frames: range) -> Tensor:
+        nonlocal chain
+        clip = enlarged_by(clip, options.upscale_by)
+        height, width = clip.shape[1:3]
+        latents = model.encode(padded(clip, VAE_FACTOR).movedim(-1, 1).contiguous() * 2 - 1).contiguous()
+        plan = options.plan((len(latents), *latents.shape[2:]))
+        if chain is None:
+            chain = NoiseChain(latents.shape[1:], sampling.gamma, sampling.seed)
+        noise = chain.of(frames).to(latents)
+        with inserted_motion(model.unet, motion) if motion is not None else nullcontext():
+            if options.together:
+                drawn = run(tiled(lambda x, sigma, _tile: denoise(x, sigma), plan), latents, noise)
+            else:
+                drawn = one_after_another(one_tile, latents, noise, plan)
+        pictures = model.decode(drawn).cpu().movedim(1, -1) * 0.5 + 0.5
+        return pictures[:, :height, :width]
+
+    return refine

@@ -1,12 +1,11 @@
 """A folder of weights that ship with the project, and the manifest that says what they must be."""
 
-import functools
 import hashlib
 import json
 from collections.abc import Collection
 from pathlib import Path
 
-from ..files import unfinished_file
+from ..files import sha256_of, unfinished_file
 
 MANIFEST = "manifest.json"
 
@@ -29,7 +28,7 @@ def verified_file(folder: Path, name: str) -> Path:
     status = path.stat()
     if status.st_size != size:
         raise ValueError(_complaint(path, f"is damaged: it should have {size} bytes and has {status.st_size}"))
-    found = _sha256(path, status.st_mtime_ns, status.st_size)
+    found = sha256_of(path)
     if found != digest:
         raise ValueError(_complaint(path, f"is damaged: its SHA-256 should be {digest} and is {found}"))
     return path
@@ -38,7 +37,7 @@ def verified_file(folder: Path, name: str) -> Path:
 def write_manifest(folder: Path) -> Path:
     """Lists every .safetensors file in the folder with its size and SHA-256: `verified_file` accepts these alone."""
     files = {
-        path.name: {"size": path.stat().st_size, "sha256": hashlib.sha256(path.read_bytes()).hexdigest()}
+        path.name: {"size": path.stat().st_size, "sha256": sha256_of(path)}
         for path in sorted(folder.iterdir())
         if path.suffix == ".safetensors"
     }
@@ -81,8 +80,3 @@ def _complaint(path: Path, what: str) -> str:
         f"{path} {what}. It comes with ComfyUI-VCD: restore it with `git checkout -- {inside}` in the folder of "
         "ComfyUI-VCD, or install ComfyUI-VCD again"
     )
-
-
-@functools.lru_cache(maxsize=32)
-def _sha256(path: Path, _modified: int, _size: int) -> str:
-    return hashlib.sha256(path.read_bytes()).hexdigest()

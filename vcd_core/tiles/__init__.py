@@ -3,15 +3,19 @@
 from .denoising import DenoiseTile, SampleTile, blended, one_after_another, tiled
 from .memory import check_clip_fits
 from .plans import Cut, Tile, TilePlan
+from .streaming import Piece, in_pieces, pieces_of
 
 __all__ = [
     "Cut",
     "DenoiseTile",
+    "Piece",
     "SampleTile",
     "Tile",
     "TilePlan",
     "blended",
     "check_clip_fits",
+    "in_pieces",
     "one_after_another",
+    "pieces_of",
     "tiled",
 ]

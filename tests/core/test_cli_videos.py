@@ -1,0 +1,259 @@
+"""The command line: videos drawn anew and enlarged, runs of many clips, and the record beside each."""
+
+import hashlib
+import json
+
+import pytest
+import torch
+
+from vcd_core.identity import IDToken, save_id_token
+from vcd_core.standalone import clip_commands
+from vcd_core.standalone.record import is_made
+from vcd_core.video import probe_video, read_video, write_video
+from vcd_core.vision import Face
+
+pytestmark = pytest.mark.usefixtures("one_thread")
+
+
+def arguments(files, command, **changes):
+    options = {"--prompt": "a photo of a woman", "--checkpoint": files / "sd15.safetensors"}
+    options |= {"--motion-module": files / "motion.safetensors", "--cfg": 1, "--window": 4}
+    options |= {"--overlap": 1, "--piece": 6, "--steps": 1} | changes
+    return [command, "in.mp4", "out.mp4", *(word for pair in options.items() for word in pair)]
+
+
+@pytest.fixture
+def film(tmp_path):
+    """Eight frames of 64x96 with a cut before the fourth."""
+    generator = torch.Generator().manual_seed(0)
+    shots = [level + 0.3 * torch.rand(1, 8, 12, 3, generator=generator) for level in (0.0, 0.6)]
+    frames = torch.cat([shots[0].repeat(3, 1, 1, 1), shots[1].repeat(5, 1, 1, 1)])
+    return write_video(tmp_path / "in.mp4", frames.repeat_interleave(8, 1).repeat_interleave(8, 2), 12)
+
+
+def frames_of(path):
+    return torch.stack(list(read_video(path)))
+
+
+def test_a_video_is_enlarged_and_its_detail_drawn_anew(vcd, files, film, tmp_path):
+    enlarge = arguments(
+        files, "upscale", **{"--upscale-by": 1.5, "--tile": 80, "--tile-overlap": 16, "--window": 40, "--piece": 60}
+    )
+    code, out, err = vcd(*enlarge)
+    assert code == 0, err
+    assert "8 frames of 144x96" in out
+    info = probe_video(tmp_path / "out.mp4")
+    assert (info.height, info.width, info.fps, info.frames) == (96, 144, 12, 8)
+    drawn = frames_of(tmp_path / "out.mp4")
+    code, _, err = vcd(*enlarge, "--tile-strength", 0)
+    assert code == 0, err
+    assert (frames_of(tmp_path / "out.mp4") - drawn).abs().mean() > 0.01
+
+
+def test_a_video_is_drawn_anew_shot_by_shot(vcd, files, film, tmp_path, monkeypatch):
+    seen = []
+
+    def refiner(model, prompt, negative, sampling, options, motion, progress):
+        def refine(clip, numbers):
+            seen.append((options.upscale_by, numbers, tuple(clip.shape[1:3])))
+            return clip.repeat_interleave(round(options.upscale_by), 1).repeat_interleave(round(options.upscale_by), 2)
+
+        return refine
+
+    monkeypatch.setattr(clip_commands, "tile_refiner", refiner)
+    code, out, err = vcd(*arguments(files, "v2v", **{"--size": 64, "--upscale-by": 2}))
+    assert code == 0, err
+    assert "8 frames of 192x128" in out
+    shots = [range(3), range(3, 8)]
+    assert [numbers for by, numbers, _ in seen if by == 1] == shots
+    assert [numbers for by, numbers, _ in seen if by == 2] == shots
+    assert {size for *_, size in seen} == {(64, 96)}
+    assert probe_video(tmp_path / "out.mp4").fps == 12
+
+
+class Corner:
+    def detect(self, images):
+        return [[Face((20.0, 16.0, 44.0, 40.0), 0.9)] for _ in images]
+
+
+def test_the_stages_follow_each_other(vcd, files, film, tmp_path, monkeypatch):
+    monkeypatch.setattr(clip_commands, "load_centerface", lambda file: Corner())
+    draw = {"--size": 64, "--strength": 0.4, "--face-prompt": "a woman", "--face-size": 64}
+    code, out, err = vcd(*arguments(files, "v2v", **draw))
+    assert code == 0, err
+    assert "2 shots; faces in 8 of them; 2 to be drawn anew" in out
+    with_faces = frames_of(tmp_path / "out.mp4")
+    record = json.loads((tmp_path / "out.mp4.json").read_text())
+    assert any("2 to be drawn anew" in line for line in record["report"])
+    del draw["--face-prompt"]
+    code, _, err = vcd(*arguments(files, "v2v", **draw))
+    assert code == 0, err
+    change = (frames_of(tmp_path / "out.mp4") - with_faces).abs().mean((0, 3))
+    assert change[16:40, 20:44].mean() > 3 * change[56:].mean()
+
+
+@pytest.mark.parametrize("command", ["upscale", "v2v"])
+def test_nothing_to_do_leaves_the_pictures(vcd, files, film, tmp_path, command):
+    nothing = {"upscale": {"--upscale-by": 1, "--tile-strength": 0}, "v2v": {"--size": 64, "--strength": 0}}[command]
+    code, _, err = vcd(*arguments(files, command, **nothing))
+    assert code == 0, err
+    assert (frames_of(film) - frames_of(tmp_path / "out.mp4")).abs().mean() < 0.01
+
+
+@pytest.mark.parametrize(
+    ("command", "changes", "message"),
+    [
+        ("upscale", {"--tile": 64, "--tile-overlap": 64}, "overlap"),
+        ("upscale", {"--tile-overlap": 20}, "multiples of 8"),
+        ("upscale", {"--upscale-by": 900}, "need"),
+        ("v2v", {"--overlap": 6}, "overlap"),
+        ("v2v", {"--reference": "photo.png"}, "give as many photos as prompts"),
+        ("v2v", {"--checkpoint": "nowhere.safetensors"}, "there is no file nowhere.safetensors"),
+    ],
+)
+def test_what_cannot_be_done_is_one_line_and_writes_nothing(vcd, files, film, tmp_path, command, changes, message):
+    code, _, err = vcd(*arguments(files, command, **{"--upscale-by": 2, **changes}))
+    assert code == 2
+    assert err.splitlines()[-1].startswith("vcd: ")
+    assert message in err.splitlines()[-1]
+    assert not (tmp_path / "out.mp4").exists()
+
+
+def test_the_record_says_what_a_clip_was_made_of(vcd, files, film, tmp_path):
+    token = IDToken("ava", torch.zeros(2, 32), "woman", 1, "sd15", "2024-01-01")
+    saved = save_id_token(token, tmp_path / "embeddings")
+    code, _, err = vcd(*arguments(files, "upscale", **{"--prompt": "embedding:ava woman", "--seed": 7}))
+    assert code == 0, err
+    record = json.loads((tmp_path / "out.mp4.json").read_text())
+
+    def sha256(path):
+        return hashlib.sha256(path.read_bytes()).hexdigest()
+
+    assert record["command"] == "upscale"
+    assert (record["settings"]["seed"], record["settings"]["prompt"]) == (7, "embedding:ava woman")
+    assert record["models"] == {name: sha256(files / name) for name in ("sd15.safetensors", "motion.safetensors")}
+    assert record["tokens"] == {"ava": sha256(saved)}
+
+
+# --- runs --------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def jobs(files, tmp_path):
+    """Writes jobs.yaml; its text can be added to."""
+    for name in ("ava", "bo"):
+        save_id_token(IDToken(name, torch.rand(2, 32), "woman", 1, "sd15", "2024-01-01"), tmp_path / "embeddings")
+
+    def write(more="", **changes):
+        lines = {"checkpoint": files / "sd15.safetensors", "motion-module": files / "motion.safetensors"}
+        lines |= {"tokens": "[ava, bo]", "prompts": '["a photo of {} on a beach", "{} in the snow"]', "seeds": "[3, 4]"}
+        lines |= {"size": 64, "frames": 2, "steps": 1, "cfg": 1} | changes
+        text = "\n".join(f"{name}: {value}" for name, value in lines.items() if value is not None)
+        (tmp_path / "jobs.yaml").write_text(f"{text}\n{more}")
+        return tmp_path / "jobs.yaml"
+
+    return write
+
+
+def report(tmp_path):
+    return json.loads((tmp_path / "clips/report.json").read_text())
+
+
+def test_a_run_makes_every_token_by_every_prompt_by_every_seed(vcd, jobs, tmp_path):
+    code, out, err = vcd("run", jobs())
+    assert code == 0, err
+    assert "8 of 8 clips are there" in out
+    names = {f"{token}_{number:02}_{seed}.mp4" for token in ("ava", "bo") for number in (1, 2) for seed in (3, 4)}
+    made = {path.name for path in (tmp_path / "clips").iterdir()}
+    assert made == {*names, *(f"{name}.json" for name in names), "report.json"}
+    listed = report(tmp_path)
+    assert listed["planned"] == 8
+    assert {one["file"]: one["state"] for one in listed["clips"]} == dict.fromkeys(names, "made")
+    assert listed["clips"][0]["prompt"] == "a photo of embedding:ava woman on a beach"
+
+
+def test_a_run_makes_only_what_is_missing_or_has_changed(vcd, jobs, tmp_path):
+    one_seed = jobs(seeds=3)
+    assert vcd("run", one_seed)[0] == 0
+    clips = tmp_path / "clips"
+    (clips / "bo_02_3.mp4").unlink()
+    (clips / "bo_01_3.mp4.json").write_text("{")
+    save_id_token(
+        IDToken("ava", torch.rand(2, 32), "woman", 2, "sd15", "2024-01-02"), tmp_path / "embeddings", overwrite=True
+    )
+    code, out, err = vcd("run", one_seed)
+    assert code == 0, err
+    assert {one["file"]: one["state"] for one in report(tmp_path)["clips"]} == {
+        "ava_01_3.mp4": "made",
+        "ava_02_3.mp4": "made",
+        "bo_01_3.mp4": "made",
+        "bo_02_3.mp4": "made",
+    }
+    code, out, _ = vcd("run", one_seed)
+    assert "loading" not in out
+    assert {one["state"] for one in report(tmp_path)["clips"]} == {"was there"}
+    assert vcd("run", jobs(seeds=3, steps=2))[0] == 0
+    assert {one["state"] for one in report(tmp_path)["clips"]} == {"made"}
+
+
+def test_a_clip_that_fails_does_not_stop_the_others(vcd, jobs, tmp_path, monkeypatch):
+    make = clip_commands.make_clip
+
+    def failing(model, prompt, negative, options, motion):
+        if options.seed == 3:
+            raise ValueError("too long")
+        return make(model, prompt, negative, options, motion)
+
+    monkeypatch.setattr(clip_commands, "make_clip", failing)
+    code, out, err = vcd("run", jobs(tokens="ava", prompts="'{}'"))
+    assert code == 1
+    assert "1 of 2 clips could not be made" in err
+    assert [(one["state"], one.get("error")) for one in report(tmp_path)["clips"]] == [
+        ("failed", "too long"),
+        ("made", None),
+    ]
+
+
+def test_a_run_without_tokens_and_with_single_values(vcd, jobs, tmp_path):
+    code, _, err = vcd("run", jobs(tokens=None, prompts="a cat", seeds=None, out="other"))
+    assert code == 0, err
+    assert (tmp_path / "other/clip_01_0.mp4").is_file()
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"prompts": None}, "the key prompts is missing or empty"),
+        ({"seeds": "[]"}, "the key seeds is missing or empty"),
+        ({"prompts": "a photo"}, "has no {} where the tokens shall stand"),
+        ({"tokens": "../ava"}, "name"),
+        ({"tokens": "nobody"}, "there is no embedding 'nobody'"),
+        ({"frames": "many"}, "argument --frames: must be a whole number"),
+        ({"colour": "red"}, "unrecognized arguments: --colour=red"),
+        ({"checkpoint": None}, "--checkpoint"),
+        ({"checkpoint": "nowhere.safetensors"}, "nowhere.safetensors"),
+        ({"frames": 200}, "frames 200: this motion module knows at most"),
+        ({"more": "- ["}, "is no YAML"),
+        ({"seeds": -1}, "--seed"),
+    ],
+)
+def test_a_run_that_cannot_be_is_one_line_that_says_why(vcd, jobs, tmp_path, changes, message):
+    code, _, err = vcd("run", jobs(**changes))
+    assert code == 2, err
+    assert err.count("\n") == 1
+    assert message in err
+    assert not (tmp_path / "clips").exists()
+
+
+def test_a_file_that_is_no_run(vcd, tmp_path):
+    (tmp_path / "list.yaml").write_text("- 1")
+    for name, message in (("nowhere.yaml", "there is no file nowhere.yaml"), ("list.yaml", "must be a table")):
+        code, _, err = vcd("run", name)
+        assert code == 2
+        assert message in err
+
+
+def test_a_record_that_is_no_table_counts_as_none(tmp_path):
+    (tmp_path / "a.mp4").write_bytes(b"")
+    (tmp_path / "a.mp4.json").write_text("[]")
+    assert not is_made(tmp_path / "a.mp4", {"command": "t2v"})

@@ -1,0 +1,325 @@
+"""The commands of `vcd` that make clips: `t2v`, `face`, `upscale` and `v2v`.
+
+All are stages in a row: a clip streams through pieces drawn anew, Face VCD and Tiled VCD. What has to be known of the
+whole of it, where its cuts and its faces are, is found in a pass before.
+"""
+
+import argparse
+import time
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from itertools import repeat
+from pathlib import Path
+
+from torch import Tensor
+
+from ..faces import (
+    ALL,
+    CropOptions,
+    FaceChoice,
+    FaceJob,
+    FacePlan,
+    FoundFaces,
+    InOrder,
+    RefineOptions,
+    find_faces,
+    plan_faces,
+    reference_embedding,
+    refine_faces,
+    window_count,
+)
+from ..identity import load_photo
+from ..motion import MotionModule
+from ..pictures import enlarged
+from ..sampling.windows import spread_windows
+from ..tiles import Piece, check_clip_fits, in_pieces, pieces_of
+from ..video import (
+    CONTAINERS,
+    VideoInfo,
+    check_not_itself,
+    convert_video,
+    copy_video,
+    probe_video,
+    read_video,
+    write_video,
+)
+from ..vision import FaceDetector, NamedFaces, load_centerface, load_grounding_dino, load_insight_faces, load_yunet
+from .console import check_files, check_frames, loaded, motion_of, say
+from .faces import face_refiner
+from .model import Prompt, StableDiffusion
+from .pipeline import ClipOptions, Sampling, make_clip
+from .prompts import parse_prompt
+from .record import record_of, write_record
+from .tiles import TileOptions, tile_refiner
+
+Frames = Iterable[Tensor]
+
+
+def t2v(arguments: argparse.Namespace) -> None:
+    check_clip_arguments(arguments)
+    motion = motion_of(arguments)
+    check_frames(motion, arguments.frames, "--frames")
+    make_one(arguments, loaded(arguments.checkpoint), motion)
+
+
+def check_clip_arguments(arguments: argparse.Namespace) -> None:
+    """What can be told of `t2v` before anything is loaded; raises ValueError."""
+    if arguments.output.suffix.lower() != ".mp4":
+        raise ValueError(f"the output {arguments.output} must end in .mp4")
+    for words in (arguments.prompt, arguments.negative):
+        parse_prompt(words, arguments.embeddings)
+
+
+def make_one(arguments: argparse.Namespace, model: StableDiffusion, motion: MotionModule | None) -> None:
+    """A clip of `t2v` with what is loaded, and its record."""
+    start = time.perf_counter()
+    record = record_of(arguments)
+    prompt, negative = (parse_prompt(words, arguments.embeddings) for words in (arguments.prompt, arguments.negative))
+    options = ClipOptions(
+        arguments.frames,
+        arguments.size,
+        arguments.steps,
+        arguments.cfg,
+        arguments.sampler,
+        arguments.scheduler,
+        arguments.gamma,
+        arguments.seed,
+    )
+    clip = make_clip(model, prompt, negative, options, motion)
+    path = write_video(arguments.output, clip, arguments.fps)
+    write_record(path, record, time.perf_counter() - start)
+    say(f"{path}: {len(clip)} frames")
+
+
+def face(arguments: argparse.Namespace) -> None:
+    """Two passes over the video: one finds the faces, one draws them."""
+    start = time.perf_counter()
+    crop, options = _face_options(arguments)
+    info = _checked_video(arguments)
+    prompts = [parse_prompt(words, arguments.embeddings) for words in arguments.prompt]
+    negative = parse_prompt(arguments.negative, arguments.embeddings)
+    _check_people(prompts, arguments)
+    motion = motion_of(arguments)
+    detector = _detector(arguments)
+    people = _people(prompts, arguments, detector)
+    found = _looked_through(read_video(arguments.video), detector, info)
+    plan = plan_faces(found, crop, people)
+    for line in plan.report:
+        say(line)
+    if options.strength == 0:
+        say("strength 0 changes nothing")
+    if not plan.paths or options.strength == 0:
+        copied = copy_video(arguments.video, arguments.output)
+        say(f"{copied}: as it was")
+        return
+    check_frames(motion, min(options.window, max(len(path.frames) for path in plan.paths)), "--window")
+    record = record_of(arguments)
+    model = loaded(arguments.checkpoint)
+    with _steps(window_count(plan.paths, options) * arguments.steps, "drawing faces") as progress:
+        drawn = _faces_drawn(model, prompts, negative, _sampling(arguments), motion, plan, crop, options, progress)
+        path = convert_video(arguments.video, arguments.output, drawn)
+    write_record(path, record, time.perf_counter() - start, plan.report)
+    say(f"{path}: {len(found.faces)} frames, {len(plan.paths)} faces drawn anew")
+
+
+def upscale(arguments: argparse.Namespace) -> None:
+    """Two passes over the video: one finds its cuts, one enlarges it and draws its detail anew."""
+    start = time.perf_counter()
+    info = _checked_video(arguments)
+    prompt, negative = (parse_prompt(words, arguments.embeddings) for words in (arguments.prompt, arguments.negative))
+    options = _tile_options(arguments)
+    height, width = (round(side * options.upscale_by) for side in (info.height, info.width))
+    _check_fits(arguments.piece, height, width)
+    motion = motion_of(arguments)
+    found = _looked_through(read_video(arguments.video), None, info)
+    pieces = _pieces(found, arguments, motion)
+    record = record_of(arguments)
+    model = loaded(arguments.checkpoint)
+    with _steps(len(pieces) * arguments.steps, "drawing detail") as progress:
+        refine = tile_refiner(model, prompt, negative, _sampling(arguments), options, motion, progress)
+        path = convert_video(arguments.video, arguments.output, lambda frames: in_pieces(frames, pieces, refine))
+    write_record(path, record, time.perf_counter() - start)
+    say(f"{path}: {len(found.faces)} frames of {width}x{height}")
+
+
+def v2v(arguments: argparse.Namespace) -> None:
+    """Two passes over the video: one finds cuts and faces, in the other it streams through all stages."""
+    start = time.perf_counter()
+    info = _checked_video(arguments)
+    size = _scaled_size(info, arguments.size)
+    whole = TileOptions(1.0, arguments.strength, 0, 0, arguments.window, arguments.overlap)
+    tiles = _tile_options(arguments)
+    height, width = (round(side * tiles.upscale_by) for side in size)
+    _check_fits(arguments.piece, height, width)
+    crop = CropOptions(arguments.face_size)
+    faces = RefineOptions(arguments.face_strength, arguments.gamma, arguments.seed, arguments.window, arguments.overlap)
+    words = (arguments.prompt, arguments.tile_prompt or arguments.prompt, arguments.negative)
+    prompt, tile_prompt, negative = (parse_prompt(one, arguments.embeddings) for one in words)
+    face_prompts = [parse_prompt(one, arguments.embeddings) for one in arguments.face_prompt]
+    _check_people(face_prompts, arguments)
+    motion = motion_of(arguments)
+    detector = _detector(arguments) if face_prompts else None
+
+    def scaled(frames: Frames) -> Iterator[Tensor]:
+        return (enlarged(frame[None], size)[0] for frame in frames)
+
+    found = _looked_through(scaled(read_video(arguments.video)), detector, info)
+    pieces = _pieces(found, arguments, motion)
+    plan = FacePlan([], [], [], [])
+    if face_prompts:
+        plan = plan_faces(found, crop, _people(face_prompts, arguments, detector))
+    for line in plan.report:
+        say(line)
+    record = record_of(arguments)
+    model = loaded(arguments.checkpoint)
+    sampling = _sampling(arguments)
+    drawings = window_count(plan.paths, faces)
+    drawings += sum(len(pieces) for options in (whole, tiles) if options.strength > 0)
+    with _steps(drawings * sampling.steps, "drawing") as progress:
+        refine, refine_large = (
+            tile_refiner(model, words, negative, sampling, options, motion, progress)
+            for words, options in ((prompt, whole), (tile_prompt, tiles))
+        )
+        draw_faces = _faces_drawn(model, face_prompts, negative, sampling, motion, plan, crop, faces, progress)
+
+        def all_stages(frames: Frames) -> Frames:
+            drawn = draw_faces(in_pieces(scaled(frames), pieces, refine))
+            return in_pieces(drawn, pieces, refine_large) if tiles.upscale_by > 1 else drawn
+
+        path = convert_video(arguments.video, arguments.output, all_stages)
+    write_record(path, record, time.perf_counter() - start, plan.report)
+    say(f"{path}: {len(found.faces)} frames of {width}x{height}, {len(plan.paths)} faces drawn anew")
+
+
+def _face_options(arguments: argparse.Namespace) -> tuple[CropOptions, RefineOptions]:
+    crop = CropOptions(
+        arguments.size,
+        arguments.margin,
+        mask_margin=arguments.mask_margin,
+        feather=arguments.feather,
+        upright=arguments.upright,
+    )
+    return crop, RefineOptions(arguments.strength, arguments.gamma, arguments.seed, arguments.window, arguments.overlap)
+
+
+def _checked_video(arguments: argparse.Namespace) -> VideoInfo:
+    """What the video says of itself; raises ValueError for what can be told before anything is loaded."""
+    if arguments.output.suffix.lower() not in CONTAINERS:
+        raise ValueError(f"the output {arguments.output} must end in one of {', '.join(sorted(CONTAINERS))}")
+    check_files(arguments.checkpoint, arguments.motion_module)
+    info = probe_video(arguments.video)
+    check_not_itself(arguments.video, arguments.output)
+    return info
+
+
+def _looked_through(frames: Frames, detector: FaceDetector | None, info: VideoInfo) -> FoundFaces:
+    """The cuts of a video, and its faces where there is a detector."""
+    from tqdm import tqdm
+
+    looks_for = "cuts" if detector is None else "faces"
+    with tqdm(desc=f"finding {looks_for}", total=info.frames or None, unit="frame") as progress:
+        return find_faces(frames, detector or InOrder(repeat(())), lambda done: progress.update(done - progress.n))
+
+
+def _pieces(found: FoundFaces, arguments: argparse.Namespace, motion: MotionModule | None) -> list[Piece]:
+    """The pieces of a video; raises ValueError where their windows are longer than the motion module knows."""
+    pieces = pieces_of(len(found.faces), found.cuts, arguments.piece, arguments.overlap)
+    check_frames(motion, min(arguments.window, max(len(piece.frames) for piece in pieces)), "--window")
+    return pieces
+
+
+def _faces_drawn(
+    model: StableDiffusion,
+    prompts: list[Prompt],
+    negative: Prompt,
+    sampling: Sampling,
+    motion: MotionModule | None,
+    plan: FacePlan,
+    crop: CropOptions,
+    options: RefineOptions,
+    progress: Callable[[], object],
+) -> Callable[[Frames], Iterator[Tensor]]:
+    """Draws the faces of a plan in frames that stream through."""
+    refine = [face_refiner(model, prompt, negative, sampling, motion, progress) for prompt in prompts]
+    jobs = [FaceJob(path, refine[number]) for path, number in zip(plan.paths, plan.people, strict=True)]
+    return lambda frames: (frame.image for frame in refine_faces(frames, jobs, crop, options))
+
+
+@contextmanager
+def _steps(total: int, title: str) -> Iterator[Callable[[], object]]:
+    from tqdm import tqdm
+
+    with tqdm(desc=title, total=total, unit="step") as progress:
+        yield progress.update
+
+
+def _sampling(arguments: argparse.Namespace) -> Sampling:
+    return Sampling(
+        arguments.steps, arguments.cfg, arguments.sampler, arguments.scheduler, arguments.gamma, arguments.seed
+    )
+
+
+def _tile_options(arguments: argparse.Namespace) -> TileOptions:
+    """Checked as far as they can be without the video."""
+    options = TileOptions(
+        arguments.upscale_by,
+        arguments.tile_strength,
+        arguments.tile,
+        arguments.tile_overlap,
+        arguments.window,
+        arguments.overlap,
+    )
+    if options.tile:
+        spread_windows(options.tile + 1, options.tile, options.overlap)  # raises where the overlap is too large
+    return options
+
+
+def _scaled_size(info: VideoInfo, shorter: int) -> tuple[int, int]:
+    """Height and width with a shorter side of so many pixels."""
+    factor = shorter / min(info.height, info.width)
+    return round(info.height * factor), round(info.width * factor)
+
+
+def _check_fits(piece: int, height: int, width: int) -> None:
+    from psutil import virtual_memory
+
+    check_clip_fits(piece, height, width, virtual_memory().available, copies=3)
+
+
+def _check_people(prompts: list[Prompt], arguments: argparse.Namespace) -> None:
+    references = len(arguments.reference)
+    if references not in (0, len(prompts)):
+        raise ValueError(
+            f"{len(prompts)} prompts for faces and {references} --reference: give as many photos as prompts, in the "
+            "same order"
+        )
+    if arguments.which is not None and len(prompts) > 1:
+        raise ValueError("--which chooses one face; of several prompts each takes the next face in the order --faces")
+
+
+def _people(prompts: list[Prompt], arguments: argparse.Namespace, detector: FaceDetector) -> list[FaceChoice]:
+    """One for every prompt: the person of its photo, or the face of its number; a single prompt is for all faces."""
+    if arguments.reference:
+        photos = (load_photo(file).image for file in arguments.reference)
+        return [FaceChoice(reference=reference_embedding(detector, photo)) for photo in photos]
+    if len(prompts) > 1:
+        return [FaceChoice(arguments.faces, number) for number in range(len(prompts))]
+    return [FaceChoice(arguments.faces, ALL if arguments.which is None else arguments.which)]
+
+
+def _detector(arguments: argparse.Namespace) -> FaceDetector:
+    """What finds the faces; raises ValueError for a file that is needed and not given."""
+    file, size, threshold = arguments.detector_file, arguments.detector_size, arguments.detector_threshold
+    if arguments.detector == "words":
+        if not arguments.grounding_dino:
+            raise ValueError('the detector "words" needs --grounding-dino FOLDER or a Hugging Face id')
+        folder = Path(arguments.grounding_dino)
+        network = load_grounding_dino(folder if folder.is_dir() else str(folder), size)
+        return NamedFaces(network, arguments.words, **({"box_threshold": threshold} if threshold else {}))
+    chosen = {"size": size, "threshold": threshold}
+    chosen = {name: value for name, value in chosen.items() if value}
+    if arguments.detector == "centerface":
+        return load_centerface(file, **chosen)
+    if file is None:
+        raise ValueError(f"the detector {arguments.detector} needs its file or folder: add --detector-file")
+    return (load_yunet if arguments.detector == "yunet" else load_insight_faces)(file, **chosen)

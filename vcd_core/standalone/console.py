@@ -1,0 +1,51 @@
+"""What every command does: says lines, chooses a device, loads a motion module."""
+
+import argparse
+import sys
+from pathlib import Path
+
+import torch
+
+from ..motion import MotionModule, load_motion_module, merge_motion_lora, read_motion_lora
+from .checkpoint import load_checkpoint
+from .model import StableDiffusion
+
+
+def best_device() -> str:
+    return "cuda" if torch.cuda.is_available() else "cpu"
+
+
+def say(line: str) -> None:
+    sys.stdout.write(line + "\n")
+    sys.stdout.flush()
+
+
+def loaded(checkpoint: Path) -> StableDiffusion:
+    say(f"loading {checkpoint}")
+    return load_checkpoint(checkpoint, device=best_device())
+
+
+def check_files(*files: Path | None) -> None:
+    """Raises ValueError for the first that is named and not there."""
+    for file in files:
+        if file is not None and not file.is_file():
+            raise ValueError(f"there is no file {file}: check the name")
+
+
+def motion_of(arguments: argparse.Namespace) -> MotionModule | None:
+    """The motion module, if one is named, with its LoRAs."""
+    if arguments.motion_module is None:
+        if arguments.motion_lora:
+            raise ValueError("a motion LoRA changes a motion module: add --motion-module FILE")
+        say("no motion module: the frames will not move as one clip")
+        return None
+    motion = load_motion_module(arguments.motion_module, dtype=torch.float32, device=best_device())
+    motion.requires_grad_(False)
+    for file, strength in arguments.motion_lora:
+        merge_motion_lora(motion, read_motion_lora(file), strength)
+    return motion
+
+
+def check_frames(motion: MotionModule | None, frames: int, option: str) -> None:
+    if motion is not None and frames > motion.config.max_frames:
+        raise ValueError(f"{option} {frames}: this motion module knows at most {motion.config.max_frames}")
