@@ -34,6 +34,7 @@ def enlarged(frames: Tensor, size: tuple[int, int]) -> Tensor:
 
 
 def padded(frames: Tensor, factor: int) -> Tensor:
-    """Frames (F, H, W, C), mirrored at the right and below up to multiples of a factor."""
+    """Frames (F, H, W, C), mirrored at the right and below up to multiples of a factor; tiny ones repeat their edge."""
     right, below = -frames.shape[2] % factor, -frames.shape[1] % factor
-    return F.pad(frames.movedim(-1, 1), (0, right, 0, below), "reflect").movedim(1, -1)
+    mode = "reflect" if right < frames.shape[2] and below < frames.shape[1] else "replicate"
+    return F.pad(frames.movedim(-1, 1), (0, right, 0, below), mode).movedim(1, -1)

@@ -118,7 +118,8 @@ def loss(decoded: np.ndarray, reader: nn.Module, draws: Draws) -> tuple[Tensor, 
     labels = [decoded_labels(int(number)) for number in numbers]
     labels += [labels_of(scene, render) for scene, render in zip(scenes, renders, strict=True)]
     scenes = [one.scene for one in labels]
-    images = as_tensor([degrade(rng, picture) for picture in (*decoded[numbers], *(one.image for one in renders))])
+    seen = [degrade(rng, picture) if rng.random() < 0.5 else picture for picture in decoded[numbers]]
+    images = as_tensor([*seen, *(degrade(rng, one.image) for one in renders)])
     boxes = np.array([one.face_box for one in labels], np.float32)
     if rng.random() < 0.5:  # mirrored, everybody is still who they are
         images = images.flip(-1)

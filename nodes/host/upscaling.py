@@ -11,7 +11,7 @@ from comfy import model_management
 from torch import Tensor
 
 from ...vcd_core.pictures import enlarged, padded
-from ...vcd_core.tiles import Cut, check_clip_fits
+from ...vcd_core.tiles import Cut, check_clip_fits, check_large_enough
 from .noise import CorrelatedNoiseSource
 from .sampling import Sampling, sample
 from .tiles import Parts, in_parts
@@ -71,6 +71,8 @@ def enlarge_and_refine(
     clip = clip.float().cpu()
     frames, height, width = clip.shape[:3]
     size = round(height * upscale_by), round(width * upscale_by)
+    if strength > 0:
+        check_large_enough(*size)
     check_clip_fits(frames, *size, psutil.virtual_memory().available)
     large = torch.empty(frames, *size, clip.shape[3])
     if clip.shape[3] == 4:

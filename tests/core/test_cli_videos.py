@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+from dataclasses import replace
 
 import pytest
 import torch
@@ -103,10 +104,13 @@ def test_nothing_to_do_leaves_the_pictures(vcd, files, film, tmp_path, command):
 @pytest.mark.parametrize(
     ("command", "changes", "message"),
     [
-        ("upscale", {"--tile": 64, "--tile-overlap": 64}, "overlap"),
+        ("upscale", {"--tile": 64, "--tile-overlap": 64}, "--tile-overlap 64 must be less than --tile"),
         ("upscale", {"--tile-overlap": 20}, "multiples of 8"),
-        ("upscale", {"--upscale-by": 900}, "need"),
-        ("v2v", {"--overlap": 6}, "overlap"),
+        ("upscale", {"--upscale-by": 900}, "give a"),
+        ("upscale", {"--overlap": 4}, "--overlap 4 must be less than --window, which is 4"),
+        ("v2v", {"--window": 8, "--overlap": 6}, "--overlap 6 must be less than --piece, which is 6"),
+        ("v2v", {"--tile-prompt": "detail", "--upscale-by": 1}, "--tile-prompt is for what --upscale-by enlarges"),
+        ("v2v", {"--which": 1}, "--which chooses a face for --face-prompt"),
         ("v2v", {"--reference": "photo.png"}, "give as many photos as prompts"),
         ("v2v", {"--checkpoint": "nowhere.safetensors"}, "there is no file nowhere.safetensors"),
     ],
@@ -117,6 +121,26 @@ def test_what_cannot_be_done_is_one_line_and_writes_nothing(vcd, files, film, tm
     assert err.splitlines()[-1].startswith("vcd: ")
     assert message in err.splitlines()[-1]
     assert not (tmp_path / "out.mp4").exists()
+
+
+def test_a_video_that_was_not_downloaded_whole_is_refused(vcd, files, film, tmp_path, monkeypatch):
+    info = probe_video(film)
+    monkeypatch.setattr(clip_commands, "probe_video", lambda path: replace(info, frames=90))
+    code, _, err = vcd(*arguments(files, "upscale"))
+    assert code == 2
+    assert "of 90 frames that the video should have 8 are there" in err
+
+
+@pytest.mark.parametrize("place", ["folder.mp4", "file/out.mp4"])
+def test_an_output_that_cannot_be_written_is_said_first(vcd, files, film, tmp_path, place):
+    (tmp_path / "folder.mp4").mkdir()
+    (tmp_path / "file").write_text("")
+    words = arguments(files, "upscale")
+    words[2] = place
+    code, out, err = vcd(*words)
+    assert code == 2
+    assert f"the output {place}" in err
+    assert "loading" not in out
 
 
 def test_the_record_says_what_a_clip_was_made_of(vcd, files, film, tmp_path):
@@ -131,7 +155,11 @@ def test_the_record_says_what_a_clip_was_made_of(vcd, files, film, tmp_path):
 
     assert record["command"] == "upscale"
     assert (record["settings"]["seed"], record["settings"]["prompt"]) == (7, "embedding:ava woman")
-    assert record["models"] == {name: sha256(files / name) for name in ("sd15.safetensors", "motion.safetensors")}
+    assert record["files"] == {
+        "checkpoint": sha256(files / "sd15.safetensors"),
+        "motion_module": sha256(files / "motion.safetensors"),
+        "video": sha256(film),
+    }
     assert record["tokens"] == {"ava": sha256(saved)}
 
 
@@ -214,6 +242,41 @@ def test_a_clip_that_fails_does_not_stop_the_others(vcd, jobs, tmp_path, monkeyp
     ]
 
 
+def test_a_clip_that_was_interrupted_is_not_taken_for_another(vcd, jobs, tmp_path, monkeypatch):
+    one = {"tokens": "ava", "prompts": "'{}'", "seeds": 3}
+    assert vcd("run", jobs(**one))[0] == 0
+    first = (tmp_path / "clips/ava_01_3.mp4").read_bytes()
+
+    def stop(*_):
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(clip_commands, "write_record", stop)
+        code, _, err = vcd("run", jobs(**one, steps=3))
+    assert code == 130
+    assert "it goes on when it is called again" in err
+    assert (tmp_path / "clips/ava_01_3.mp4").read_bytes() != first
+    code, _, err = vcd("run", jobs(**one))
+    assert code == 0, err
+    assert report(tmp_path)["clips"][0]["state"] == "made"
+    assert (tmp_path / "clips/ava_01_3.mp4").read_bytes() == first
+    (tmp_path / "clips/ava_01_3.mp4").write_bytes(b"")
+    assert vcd("run", jobs(**one))[0] == 0
+    assert (tmp_path / "clips/ava_01_3.mp4").read_bytes() == first
+
+
+def test_memory_that_runs_out_fails_a_clip_and_is_said(vcd, files, jobs, tmp_path, monkeypatch):
+    def full(*_):
+        raise torch.OutOfMemoryError("CUDA out of memory")
+
+    monkeypatch.setattr(clip_commands, "make_clip", full)
+    assert vcd("run", jobs(tokens="ava", prompts="'{}'", seeds=3))[0] == 1
+    assert "memory is full" in report(tmp_path)["clips"][0]["error"]
+    code, _, err = vcd("t2v", "a cat", "cat.mp4", "--checkpoint", files / "sd15.safetensors")
+    assert code == 2
+    assert "memory is full" in err
+
+
 def test_a_run_without_tokens_and_with_single_values(vcd, jobs, tmp_path):
     code, _, err = vcd("run", jobs(tokens=None, prompts="a cat", seeds=None, out="other"))
     assert code == 0, err
@@ -235,6 +298,11 @@ def test_a_run_without_tokens_and_with_single_values(vcd, jobs, tmp_path):
         ({"frames": 200}, "frames 200: this motion module knows at most"),
         ({"more": "- ["}, "is no YAML"),
         ({"seeds": -1}, "--seed"),
+        ({"seed": 1}, "the key seed is called seeds here"),
+        ({"steps": "[1, 2]"}, "steps takes one value for all clips, not a list"),
+        ({"prompts": "{a photo: close up}"}, "prompts must be a text or a number"),
+        ({"tokens": None}, "has {} but there are no tokens"),
+        ({"prompts": "[{} on a beach]"}, "texts that begin with {} or have a : want quotes"),
     ],
 )
 def test_a_run_that_cannot_be_is_one_line_that_says_why(vcd, jobs, tmp_path, changes, message):

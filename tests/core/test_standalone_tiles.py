@@ -5,7 +5,7 @@ import torch
 from torch.testing import assert_close
 
 from vcd_core.standalone.pipeline import Sampling
-from vcd_core.standalone.tiles import TileOptions, enlarged_by, refine_in_tiles
+from vcd_core.standalone.tiles import TileOptions, enlarged_by, refine_in_tiles, tile_refiner
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
@@ -48,6 +48,33 @@ def test_tiles_draw_the_clip_anew(model, together):
 
 def test_frames_that_do_not_see_each_other_do_not_notice_the_windows(model):
     assert_close(refined(model, tile=64), refined(model, tile=64, window=16), rtol=0, atol=2e-4)
+
+
+@pytest.mark.parametrize("sampler", ["euler", "dpmpp_2m", "euler_ancestral"])
+@pytest.mark.parametrize("gamma", [0.0, 0.5])
+def test_pieces_of_a_clip_agree_on_the_frames_that_they_share(model, sampler, gamma):
+    """Where frames do not see each other, pieces change nothing: their noise is one chain, at every step."""
+    clip = torch.rand(7, 64, 64, 3, generator=torch.Generator().manual_seed(1))
+    options = TileOptions(upscale_by=1.0, strength=0.5, tile=64, overlap=8)
+
+    def refine():
+        return tile_refiner(model, ["a woman"], [""], Sampling(2, 2.0, sampler, gamma=gamma), options)
+
+    whole, in_parts = refine()(clip, range(7)), refine()
+    for span in (range(0, 4), range(2, 6), range(5, 7)):
+        made = in_parts(clip[span.start : span.stop], span)
+        assert_close(made, whole[span.start : span.stop], rtol=0, atol=2e-4)
+
+
+@pytest.mark.parametrize("size", [(64, 67), (65, 70)])
+def test_odd_sizes_come_back_as_they_were(model, size):
+    clip = torch.rand(1, *size, 3)
+    assert refined(model, clip).shape == clip.shape
+
+
+def test_a_picture_too_small_for_the_model_is_said(model):
+    with pytest.raises(ValueError, match="64x20 is too small to be drawn anew"):
+        refined(model, torch.rand(1, 20, 64, 3))
 
 
 def test_the_motion_module_joins_the_frames_of_a_window(model, motion):

@@ -1,5 +1,7 @@
 """Tiles and windows: they cover a clip, their shares add up to 1, and what is denoised in parts is one picture."""
 
+import re
+
 import pytest
 import torch
 from hypothesis import given, settings
@@ -9,7 +11,7 @@ from torch.testing import assert_close
 from vcd_core.noise import correlated_noise
 from vcd_core.sampling import SAMPLERS, DiscreteSchedule, karras_sigmas, start_latents
 from vcd_core.sampling.windows import spread_windows
-from vcd_core.tiles import Cut, Tile, TilePlan, one_after_another, tiled
+from vcd_core.tiles import Cut, Tile, TilePlan, check_clip_fits, one_after_another, tiled
 
 SIGMAS = karras_sigmas(DiscreteSchedule.from_betas("scaled_linear"), 6)
 
@@ -156,3 +158,17 @@ def test_a_tile_larger_than_the_canvas_is_the_canvas():
     plan = TilePlan((4, 20, 30), Cut(16, 4), Cut(64, 8), Cut(64, 8))
     assert [tile.shape for tile in plan] == [(4, 20, 30)]
     assert plan.borders() == ([], [])
+
+
+@pytest.mark.parametrize("copies", [1.0, 1.5, 3.0])
+@pytest.mark.parametrize("free", [10**7, 10**8])
+def test_what_is_advised_when_memory_is_short_fits(free, copies):
+    with pytest.raises(ValueError, match="are free") as complaint:
+        check_clip_fits(500, 600, 800, free, copies, "a clip")
+    frames = re.search(r"a clip of at most (\d+) frames", str(complaint.value))
+    width, height = map(int, re.search(r"enlarge it to (\d+)x(\d+)", str(complaint.value)).groups())
+    check_clip_fits(500, height, width, free, copies)
+    if frames:
+        check_clip_fits(int(frames[1]), 600, 800, free, copies)
+        with pytest.raises(ValueError, match="are free"):
+            check_clip_fits(int(frames[1]) + 1, 600, 800, free, copies)

@@ -10,11 +10,13 @@ from dataclasses import dataclass
 from itertools import product
 from pathlib import Path
 
+import torch
+
 from ..files import unfinished_file
 from ..identity import check_token_name
-from .cli import SomeFailed, build_parser
+from .cli import OUT_OF_MEMORY, SomeFailed, build_parser
 from .clip_commands import check_clip_arguments, make_one
-from .console import check_files, check_frames, loaded, motion_of, say
+from .console import check_frames, loaded, motion_of, say
 from .prompts import prompt_of_token
 from .record import is_made, record_of
 
@@ -35,30 +37,29 @@ def run(arguments: argparse.Namespace) -> None:
 
     Raises:
         SomeFailed: how many could not be made; OUT/report.json says why.
-        ValueError: the file cannot be read as a run, or nothing of it could be made.
+        ValueError: the file cannot be read as a run, or what all of it needs is not there.
     """
     clips, out = clips_of(arguments.jobs)
     first = clips[0].arguments
     for clip in clips:
         check_clip_arguments(clip.arguments)
-    check_files(first.checkpoint, first.motion_module)
     motion = motion_of(first)
     check_frames(motion, first.frames, "frames")
-    model, report = None, []
-    for number, clip in enumerate(clips, 1):
+    records = [record_of(clip.arguments) for clip in clips]
+    missing = [not is_made(clip.arguments.output, one) for clip, one in zip(clips, records, strict=True)]
+    model = loaded(first.checkpoint) if any(missing) else None
+    report = []
+    for number, (clip, needed) in enumerate(zip(clips, missing, strict=True), 1):
         output = clip.arguments.output
-        start, state = time.perf_counter(), {"state": "made"}
+        start, state = time.perf_counter(), {"state": "made" if needed else "was there"}
         say(f"{number} of {len(clips)}: {output.name}")
         try:
-            if is_made(output, record_of(clip.arguments)):
-                state = {"state": "was there"}
-            else:
-                if model is None:
-                    model = loaded(first.checkpoint)
+            if needed:
                 make_one(clip.arguments, model, motion)
-        except (ValueError, OSError) as error:
-            state = {"state": "failed", "error": " ".join(str(error).split())}
-            say(f"{output.name} failed: {state['error']}")
+        except (ValueError, OSError, torch.OutOfMemoryError) as error:
+            why = OUT_OF_MEMORY if isinstance(error, torch.OutOfMemoryError) else " ".join(str(error).split())
+            state = {"state": "failed", "error": why}
+            say(f"{output.name} failed: {why}")
         report.append(
             {
                 "file": output.name,
@@ -89,7 +90,7 @@ def clips_of(file: Path) -> tuple[list[Clip], Path]:
     try:
         content = yaml.safe_load(file.read_text(encoding="utf-8"))
     except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise ValueError(f"{file} is no YAML: {error}") from error
+        raise ValueError(f"{file} is no YAML ({error}); texts that begin with {{}} or have a : want quotes") from error
     if not isinstance(content, Mapping):
         raise ValueError(f"{file} must be a table with the keys checkpoint, prompts, and whatever else shall be set")
     settings = {str(key).replace("-", "_"): value for key, value in content.items()}
@@ -98,14 +99,17 @@ def clips_of(file: Path) -> tuple[list[Clip], Path]:
     seeds = _listed(file, settings, "seeds", [0])
     out = Path(str(settings.pop("out", "clips")))
     for prompt in prompts:
-        if tokens and SUBJECT not in prompt:
-            raise ValueError(f"{file}: the prompt {prompt!r} has no {SUBJECT} where the tokens shall stand")
-    options = [f"--{name.replace('_', '-')}={value}" for name, value in _flat(settings)]
+        if bool(tokens) != (SUBJECT in prompt):
+            wrong = (
+                f"has no {SUBJECT} where the tokens shall stand" if tokens else f"has {SUBJECT} but there are no tokens"
+            )
+            raise ValueError(f"{file}: the prompt {prompt!r} {wrong}")
+    options = _options(file, settings)
     parser = build_parser()
     clips = []
     for token, (number, prompt), seed in product(tokens or [""], enumerate(prompts, 1), seeds):
         name = f"{token or 'clip'}_{number:02}_{seed}.mp4"
-        words = ["t2v", prompt, str(out / name), *options, f"--seed={seed}"]
+        words = ["t2v", *options, f"--seed={seed}", "--", prompt, str(out / name)]
         said = io.StringIO()
         try:
             with redirect_stderr(said):
@@ -122,14 +126,32 @@ def clips_of(file: Path) -> tuple[list[Clip], Path]:
 def _listed(file: Path, settings: dict, name: str, default: list | None = None) -> list:
     """The list under a name, or the one thing that is there instead of a list."""
     value = settings.pop(name, default)
-    if value is None or value == [] != default:
+    values = value if isinstance(value, list) else [value]
+    if value is None or (not values and default != []):
         raise ValueError(f"{file}: the key {name} is missing or empty: add a list of {name}")
-    return value if isinstance(value, list) else [value]
+    for one in values:
+        _check_plain(file, name, one)
+    return values
 
 
-def _flat(settings: Mapping) -> list[tuple[str, object]]:
-    """Names and values; a list gives its name several times."""
-    return [(name, one) for name, value in settings.items() for one in (value if isinstance(value, list) else [value])]
+def _options(file: Path, settings: Mapping) -> list[str]:
+    """What is left of the keys, as options of the command line; a key without a value is as if it were not there."""
+    options = []
+    for name, value in settings.items():
+        if name in ("seed", "prompt", "token"):
+            raise ValueError(f"{file}: the key {name} is called {name}s here, and can be a list")
+        if isinstance(value, list) and name != "motion_lora":
+            raise ValueError(f"{file}: {name} takes one value for all clips, not a list")
+        for one in value if isinstance(value, list) else [value]:
+            if one is not None:
+                _check_plain(file, name, one)
+                options.append(f"--{name.replace('_', '-')}={one}")
+    return options
+
+
+def _check_plain(file: Path, name: str, value: object) -> None:
+    if isinstance(value, bool) or not isinstance(value, (str, int, float)):
+        raise ValueError(f"{file}: {name} must be a text or a number, not {value!r}: texts with a : want quotes")
 
 
 def _write_report(out: Path, report: list[dict], planned: int) -> None:

@@ -33,6 +33,9 @@ _LOOKS_LIKE = (  # the first part of a name that occurs in any key decides
 _FAMILY_OF_CONTEXT = {1024: "a Stable Diffusion 2 checkpoint", 2048: "an SDXL checkpoint"}
 _KIND_OF_INPUT = {9: "an inpainting checkpoint", 8: "an image-editing (InstructPix2Pix) checkpoint"}
 
+VAE_TILE = 1024  # pixels
+VAE_FACTOR = 8
+
 
 def load_checkpoint(path: str | Path, config: ModelConfig = SD15, *, device: str = "cpu") -> StableDiffusion:
     """The UNet, VAE and text encoder in a checkpoint, in float32, frozen and in evaluation mode.
@@ -85,12 +88,19 @@ def model_from_tensors(
 
     return StableDiffusion(
         unet=build("its UNet", lambda: UNet2DConditionModel(**config.unet()), unet),
-        vae=build("its VAE", lambda: AutoencoderKL(**config.vae()), vae),
+        vae=in_tiles(build("its VAE", lambda: AutoencoderKL(**config.vae()), vae)),
         text_encoder=build("its text encoder", lambda: CLIPTextModel(CLIPTextConfig(**config.text_encoder())), text),
         tokenizer=clip_tokenizer(),
         schedule=DiscreteSchedule.from_betas("scaled_linear"),
         scaling_factor=config.scaling_factor,
     )
+
+
+def in_tiles(vae: nn.Module) -> nn.Module:
+    """With pictures of more than VAE_TILE pixels a side cut for it into tiles that fade into each other."""
+    vae.enable_tiling()
+    vae.tile_sample_min_size, vae.tile_latent_min_size = VAE_TILE, VAE_TILE // VAE_FACTOR
+    return vae
 
 
 def _with_weights(make, weights: dict[str, Tensor], device: str) -> nn.Module:

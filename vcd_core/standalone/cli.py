@@ -12,6 +12,9 @@ from contextlib import contextmanager
 from pathlib import Path
 
 OK, SOME_FAILED, USER_ERROR, STOPPED = 0, 1, 2, 130
+OUT_OF_MEMORY = (
+    "the GPU's memory is full: close what else uses it, or lower the size, the frames or window, or the tile"
+)
 
 # Top-level modules that `pip install '.[standalone]'` brings.
 STANDALONE_MODULES = {
@@ -43,7 +46,9 @@ class MissingPackage(Exception):
 
 def main(argv: Sequence[str] | None = None) -> int:
     arguments = build_parser().parse_args(argv)
-    return exit_code("vcd", lambda: run(arguments), "a training goes on when it is called again")
+    goes_on = arguments.command in ("train", "run")
+    stopped = "it goes on when it is called again" if goes_on else "it begins anew when it is called again"
+    return exit_code("vcd", lambda: run(arguments), stopped)
 
 
 def exit_code(
@@ -66,6 +71,11 @@ def exit_code(
     except SomeFailed as error:
         sys.stderr.write(f"{program}: {error}\n")
         return SOME_FAILED
+    except RuntimeError as error:
+        if type(error).__name__ != "OutOfMemoryError":  # torch's, which is not loaded for this
+            raise
+        sys.stderr.write(f"{program}: {OUT_OF_MEMORY}\n")
+        return USER_ERROR
     except (ValueError, OSError, MissingPackage, ImportError) as error:
         if isinstance(error, ModuleNotFoundError):  # not one that somebody has explained
             raise

@@ -31,7 +31,6 @@ from ..faces import (
 from ..identity import load_photo
 from ..motion import MotionModule
 from ..pictures import enlarged
-from ..sampling.windows import spread_windows
 from ..tiles import Piece, check_clip_fits, in_pieces, pieces_of
 from ..video import (
     CONTAINERS,
@@ -44,15 +43,16 @@ from ..video import (
     write_video,
 )
 from ..vision import FaceDetector, NamedFaces, load_centerface, load_grounding_dino, load_insight_faces, load_yunet
-from .console import check_files, check_frames, loaded, motion_of, say
+from .console import check_files, check_frames, check_output, loaded, motion_of, say
 from .faces import face_refiner
 from .model import Prompt, StableDiffusion
 from .pipeline import ClipOptions, Sampling, make_clip
 from .prompts import parse_prompt
-from .record import record_of, write_record
+from .record import forget_record, record_of, write_record
 from .tiles import TileOptions, tile_refiner
 
 Frames = Iterable[Tensor]
+LEAST_READABLE = 0.95  # of the frames that a file says it has
 
 
 def t2v(arguments: argparse.Namespace) -> None:
@@ -64,8 +64,8 @@ def t2v(arguments: argparse.Namespace) -> None:
 
 def check_clip_arguments(arguments: argparse.Namespace) -> None:
     """What can be told of `t2v` before anything is loaded; raises ValueError."""
-    if arguments.output.suffix.lower() != ".mp4":
-        raise ValueError(f"the output {arguments.output} must end in .mp4")
+    check_output(arguments.output, [".mp4"])
+    check_files(arguments.checkpoint, arguments.motion_module)
     for words in (arguments.prompt, arguments.negative):
         parse_prompt(words, arguments.embeddings)
 
@@ -86,6 +86,7 @@ def make_one(arguments: argparse.Namespace, model: StableDiffusion, motion: Moti
         arguments.seed,
     )
     clip = make_clip(model, prompt, negative, options, motion)
+    forget_record(arguments.output)
     path = write_video(arguments.output, clip, arguments.fps)
     write_record(path, record, time.perf_counter() - start)
     say(f"{path}: {len(clip)} frames")
@@ -102,6 +103,7 @@ def face(arguments: argparse.Namespace) -> None:
     motion = motion_of(arguments)
     detector = _detector(arguments)
     people = _people(prompts, arguments, detector)
+    record = record_of(arguments)
     found = _looked_through(read_video(arguments.video), detector, info)
     plan = plan_faces(found, crop, people)
     for line in plan.report:
@@ -110,10 +112,10 @@ def face(arguments: argparse.Namespace) -> None:
         say("strength 0 changes nothing")
     if not plan.paths or options.strength == 0:
         copied = copy_video(arguments.video, arguments.output)
+        write_record(copied, record, time.perf_counter() - start, plan.report)
         say(f"{copied}: as it was")
         return
     check_frames(motion, min(options.window, max(len(path.frames) for path in plan.paths)), "--window")
-    record = record_of(arguments)
     model = loaded(arguments.checkpoint)
     with _steps(window_count(plan.paths, options) * arguments.steps, "drawing faces") as progress:
         drawn = _faces_drawn(model, prompts, negative, _sampling(arguments), motion, plan, crop, options, progress)
@@ -129,13 +131,12 @@ def upscale(arguments: argparse.Namespace) -> None:
     prompt, negative = (parse_prompt(words, arguments.embeddings) for words in (arguments.prompt, arguments.negative))
     options = _tile_options(arguments)
     height, width = (round(side * options.upscale_by) for side in (info.height, info.width))
-    _check_fits(arguments.piece, height, width)
     motion = motion_of(arguments)
     found = _looked_through(read_video(arguments.video), None, info)
-    pieces = _pieces(found, arguments, motion)
+    pieces = _pieces(found, arguments, motion, (height, width))
     record = record_of(arguments)
     model = loaded(arguments.checkpoint)
-    with _steps(len(pieces) * arguments.steps, "drawing detail") as progress:
+    with _steps(_steps_of(options, pieces, arguments.steps), "drawing detail") as progress:
         refine = tile_refiner(model, prompt, negative, _sampling(arguments), options, motion, progress)
         path = convert_video(arguments.video, arguments.output, lambda frames: in_pieces(frames, pieces, refine))
     write_record(path, record, time.perf_counter() - start)
@@ -150,12 +151,17 @@ def v2v(arguments: argparse.Namespace) -> None:
     whole = TileOptions(1.0, arguments.strength, 0, 0, arguments.window, arguments.overlap)
     tiles = _tile_options(arguments)
     height, width = (round(side * tiles.upscale_by) for side in size)
-    _check_fits(arguments.piece, height, width)
+    if arguments.tile_prompt and tiles.upscale_by == 1:
+        raise ValueError("--tile-prompt is for what --upscale-by enlarges: give a number above 1 there too")
     crop = CropOptions(arguments.face_size)
     faces = RefineOptions(arguments.face_strength, arguments.gamma, arguments.seed, arguments.window, arguments.overlap)
     words = (arguments.prompt, arguments.tile_prompt or arguments.prompt, arguments.negative)
     prompt, tile_prompt, negative = (parse_prompt(one, arguments.embeddings) for one in words)
     face_prompts = [parse_prompt(one, arguments.embeddings) for one in arguments.face_prompt]
+    if faces.strength == 0:
+        face_prompts = []
+    if not face_prompts and arguments.which is not None:
+        raise ValueError("--which chooses a face for --face-prompt to draw: give that too, and a strength above 0")
     _check_people(face_prompts, arguments)
     motion = motion_of(arguments)
     detector = _detector(arguments) if face_prompts else None
@@ -164,18 +170,20 @@ def v2v(arguments: argparse.Namespace) -> None:
         return (enlarged(frame[None], size)[0] for frame in frames)
 
     found = _looked_through(scaled(read_video(arguments.video)), detector, info)
-    pieces = _pieces(found, arguments, motion)
+    pieces = _pieces(found, arguments, motion, (height, width))
     plan = FacePlan([], [], [], [])
     if face_prompts:
         plan = plan_faces(found, crop, _people(face_prompts, arguments, detector))
     for line in plan.report:
         say(line)
+    check_frames(motion, min(faces.window, max((len(path.frames) for path in plan.paths), default=1)), "--window")
     record = record_of(arguments)
     model = loaded(arguments.checkpoint)
     sampling = _sampling(arguments)
-    drawings = window_count(plan.paths, faces)
-    drawings += sum(len(pieces) for options in (whole, tiles) if options.strength > 0)
-    with _steps(drawings * sampling.steps, "drawing") as progress:
+    stages = (whole, tiles) if tiles.upscale_by > 1 else (whole,)
+    steps = window_count(plan.paths, faces) * sampling.steps
+    steps += sum(_steps_of(options, pieces, sampling.steps) for options in stages)
+    with _steps(steps, "drawing") as progress:
         refine, refine_large = (
             tile_refiner(model, words, negative, sampling, options, motion, progress)
             for words, options in ((prompt, whole), (tile_prompt, tiles))
@@ -184,7 +192,7 @@ def v2v(arguments: argparse.Namespace) -> None:
 
         def all_stages(frames: Frames) -> Frames:
             drawn = draw_faces(in_pieces(scaled(frames), pieces, refine))
-            return in_pieces(drawn, pieces, refine_large) if tiles.upscale_by > 1 else drawn
+            return in_pieces(drawn, pieces, refine_large) if tiles in stages else drawn
 
         path = convert_video(arguments.video, arguments.output, all_stages)
     write_record(path, record, time.perf_counter() - start, plan.report)
@@ -204,11 +212,14 @@ def _face_options(arguments: argparse.Namespace) -> tuple[CropOptions, RefineOpt
 
 def _checked_video(arguments: argparse.Namespace) -> VideoInfo:
     """What the video says of itself; raises ValueError for what can be told before anything is loaded."""
-    if arguments.output.suffix.lower() not in CONTAINERS:
-        raise ValueError(f"the output {arguments.output} must end in one of {', '.join(sorted(CONTAINERS))}")
+    check_output(arguments.output, CONTAINERS)
     check_files(arguments.checkpoint, arguments.motion_module)
+    for name, frames in (("window", arguments.window), ("piece", getattr(arguments, "piece", None))):
+        if frames is not None and arguments.overlap >= frames:
+            raise ValueError(f"--overlap {arguments.overlap} must be less than --{name}, which is {frames}")
     info = probe_video(arguments.video)
     check_not_itself(arguments.video, arguments.output)
+    forget_record(arguments.output)
     return info
 
 
@@ -218,13 +229,27 @@ def _looked_through(frames: Frames, detector: FaceDetector | None, info: VideoIn
 
     looks_for = "cuts" if detector is None else "faces"
     with tqdm(desc=f"finding {looks_for}", total=info.frames or None, unit="frame") as progress:
-        return find_faces(frames, detector or InOrder(repeat(())), lambda done: progress.update(done - progress.n))
+        found = find_faces(frames, detector or InOrder(repeat(())), lambda done: progress.update(done - progress.n))
+    if len(found.faces) < LEAST_READABLE * info.frames:
+        raise ValueError(
+            f"of {info.frames} frames that the video should have {len(found.faces)} are there: it is damaged, or was "
+            "not downloaded whole"
+        )
+    return found
 
 
-def _pieces(found: FoundFaces, arguments: argparse.Namespace, motion: MotionModule | None) -> list[Piece]:
-    """The pieces of a video; raises ValueError where their windows are longer than the motion module knows."""
+def _pieces(
+    found: FoundFaces, arguments: argparse.Namespace, motion: MotionModule | None, size: tuple[int, int]
+) -> list[Piece]:
+    """The pieces of a video; raises ValueError where they do not fit into memory at their last size (height, width),
+    or their windows are longer than the motion module knows.
+    """
+    from psutil import virtual_memory
+
     pieces = pieces_of(len(found.faces), found.cuts, arguments.piece, arguments.overlap)
-    check_frames(motion, min(arguments.window, max(len(piece.frames) for piece in pieces)), "--window")
+    longest = max(len(piece.frames) for piece in pieces)
+    check_frames(motion, min(arguments.window, longest), "--window")
+    check_clip_fits(longest, *size, virtual_memory().available, copies=3, shorter="a --piece")
     return pieces
 
 
@@ -253,6 +278,11 @@ def _steps(total: int, title: str) -> Iterator[Callable[[], object]]:
         yield progress.update
 
 
+def _steps_of(options: TileOptions, pieces: list[Piece], steps: int) -> int:
+    """That a stage will take."""
+    return len(pieces) * steps if options.strength > 0 else 0
+
+
 def _sampling(arguments: argparse.Namespace) -> Sampling:
     return Sampling(
         arguments.steps, arguments.cfg, arguments.sampler, arguments.scheduler, arguments.gamma, arguments.seed
@@ -269,8 +299,8 @@ def _tile_options(arguments: argparse.Namespace) -> TileOptions:
         arguments.window,
         arguments.overlap,
     )
-    if options.tile:
-        spread_windows(options.tile + 1, options.tile, options.overlap)  # raises where the overlap is too large
+    if options.overlap >= options.tile:
+        raise ValueError(f"--tile-overlap {options.overlap} must be less than --tile, which is {options.tile}")
     return options
 
 
@@ -278,12 +308,6 @@ def _scaled_size(info: VideoInfo, shorter: int) -> tuple[int, int]:
     """Height and width with a shorter side of so many pixels."""
     factor = shorter / min(info.height, info.width)
     return round(info.height * factor), round(info.width * factor)
-
-
-def _check_fits(piece: int, height: int, width: int) -> None:
-    from psutil import virtual_memory
-
-    check_clip_fits(piece, height, width, virtual_memory().available, copies=3)
 
 
 def _check_people(prompts: list[Prompt], arguments: argparse.Namespace) -> None:

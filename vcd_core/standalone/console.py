@@ -2,6 +2,7 @@
 
 import argparse
 import sys
+from collections.abc import Collection
 from pathlib import Path
 
 import torch
@@ -30,6 +31,16 @@ def check_files(*files: Path | None) -> None:
     for file in files:
         if file is not None and not file.is_file():
             raise ValueError(f"there is no file {file}: check the name")
+
+
+def check_output(output: Path, suffixes: Collection[str]) -> None:
+    """Raises ValueError for a name that cannot be written to, or that ends in none of the suffixes."""
+    if output.suffix.lower() not in suffixes:
+        raise ValueError(f"the output {output} must end in {' or '.join(sorted(suffixes))}")
+    if output.is_dir():
+        raise ValueError(f"the output {output} is a folder: add a file name")
+    if file := next((part for part in output.parents if part.exists() and not part.is_dir()), None):
+        raise ValueError(f"the output {output} cannot be written: {file} is a file, not a folder")
 
 
 def motion_of(arguments: argparse.Namespace) -> MotionModule | None:

@@ -2,7 +2,6 @@
 
 from collections.abc import Callable
 from contextlib import nullcontext
-from dataclasses import replace
 from functools import partial
 
 import torch
@@ -11,10 +10,11 @@ from torch import Tensor
 
 from ..faces import Refine
 from ..motion import MotionModule
-from ..sampling import DiscreteSchedule, classifier_free_guidance, inpainting, partial_sigmas, start_latents
+from ..noise import correlated_noise
+from ..sampling import inpainting, partial_sigmas, start_latents
 from .model import Prompt, StableDiffusion
 from .motion import inserted_motion
-from .pipeline import SCHEDULERS, Sampling, sampled
+from .pipeline import SCHEDULERS, Sampling, guided, sampled
 
 
 @torch.no_grad()
@@ -36,28 +36,27 @@ def face_refiner(
     Raises:
         ValueError: a prompt too long, or a motion module for another UNet.
     """
-    if motion is not None:
-        model = replace(model, schedule=DiscreteSchedule.from_betas("linear"))
-    denoise = classifier_free_guidance(
-        model.denoiser(model.encode_pieces(prompt)), model.denoiser(model.encode_pieces(negative)), sampling.cfg
-    )
+    schedule, denoise = guided(model, prompt, negative, sampling.cfg, motion)
 
     @torch.no_grad()
     def refine(clip: Tensor, mask: Tensor, noise: Tensor, strength: float) -> Tensor:
         latents = model.encode(clip.movedim(-1, 1) * 2 - 1)
         noise = noise.to(latents)
         where = F.interpolate(mask[:, None].to(latents), latents.shape[-2:], mode="area")
-        sigmas = partial_sigmas(partial(SCHEDULERS[sampling.scheduler], model.schedule), sampling.steps, strength)
+        sigmas = partial_sigmas(partial(SCHEDULERS[sampling.scheduler], schedule), sampling.steps, strength)
         sigmas = sigmas.to(latents.device)
         generator = torch.Generator().manual_seed(sampling.seed)
+
+        def noise_of(_step: int) -> Tensor:
+            return correlated_noise(latents.shape, sampling.gamma, generator)
+
         with inserted_motion(model.unet, motion) if motion is not None else nullcontext():
             drawn = sampled(
                 inpainting(denoise, latents, noise, where),
                 start_latents(noise, sigmas[0], latents),
                 sigmas,
                 sampling.sampler,
-                sampling.gamma,
-                generator,
+                noise_of,
                 progress,
             )
         return (model.decode(drawn).movedim(1, -1) * 0.5 + 0.5).cpu()

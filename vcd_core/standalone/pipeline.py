@@ -3,6 +3,7 @@
 from collections.abc import Callable, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass, replace
+from itertools import count
 from pathlib import Path
 
 import torch
@@ -22,7 +23,7 @@ from ..identity import (
     weights_sample,
 )
 from ..motion import MotionModule
-from ..noise import correlate_sampler_noise, correlated_noise
+from ..noise import correlated_noise
 from ..sampling import (
     SAMPLERS,
     DiscreteSchedule,
@@ -32,11 +33,11 @@ from ..sampling import (
     start_latents,
 )
 from ..sampling.guidance import Denoise
+from .checkpoint import VAE_FACTOR
 from .model import Prompt, StableDiffusion
 from .motion import inserted_motion
 
 SCHEDULERS = {"karras": karras_sigmas, "normal": normal_sigmas}
-VAE_FACTOR = 8
 
 
 @dataclass(frozen=True)
@@ -158,25 +159,39 @@ def make_clip(
     """
     from tqdm import tqdm
 
-    if motion is not None:
-        model = replace(model, schedule=DiscreteSchedule.from_betas("linear"))
-    denoise = classifier_free_guidance(
-        model.denoiser(model.encode_pieces(prompt)), model.denoiser(model.encode_pieces(negative)), options.cfg
-    )
+    schedule, denoise = guided(model, prompt, negative, options.cfg, motion)
     generator = torch.Generator().manual_seed(options.seed)
     side = options.size // VAE_FACTOR
-    noise = correlated_noise((options.frames, 4, side, side), options.gamma, generator).to(model.device)
 
-    sigmas = SCHEDULERS[options.scheduler](model.schedule, options.steps).to(model.device)
+    def noise() -> Tensor:
+        return correlated_noise((options.frames, 4, side, side), options.gamma, generator).to(model.device)
+
+    start = noise()
+
+    sigmas = SCHEDULERS[options.scheduler](schedule, options.steps).to(model.device)
     with (
         inserted_motion(model.unet, motion) if motion is not None else nullcontext(),
         tqdm(total=options.steps, desc="sampling", unit="step") as progress,
     ):
         latents = sampled(
-            denoise, start_latents(noise, sigmas[0]), sigmas, options.sampler, options.gamma, generator, progress.update
+            denoise, start_latents(start, sigmas[0]), sigmas, options.sampler, lambda _step: noise(), progress.update
         )
     frames = [model.decode(latent[None]) for latent in tqdm(latents, "decoding", unit="frame")]
     return (torch.cat(frames).movedim(1, -1) * 0.5 + 0.5).cpu()
+
+
+def guided(
+    model: StableDiffusion, prompt: Prompt, negative: Prompt, cfg: float, motion: MotionModule | None
+) -> tuple[DiscreteSchedule, Denoise]:
+    """The noise levels, AnimateDiff's where there is a motion module, and the denoiser by a prompt, away from another.
+
+    Raises:
+        ValueError: a prompt too long.
+    """
+    if motion is not None:
+        model = replace(model, schedule=DiscreteSchedule.from_betas("linear"))
+    wanted, unwanted = (model.denoiser(model.encode_pieces(words)) for words in (prompt, negative))
+    return model.schedule, classifier_free_guidance(wanted, unwanted, cfg)
 
 
 def sampled(
@@ -184,14 +199,14 @@ def sampled(
     start: Tensor,
     sigmas: Tensor,
     sampler: str,
-    gamma: float,
-    generator: torch.Generator,
+    noise_of: Callable[[int], Tensor],
     progress: Callable[[], object],
 ) -> Tensor:
-    """What a sampler of `SAMPLERS` makes of a start; the noise of its steps, if any, is correlated over frames."""
+    """What a sampler of `SAMPLERS` makes of a start.
 
-    def white(_sigma: Tensor, _sigma_next: Tensor) -> Tensor:
-        return torch.randn(start.shape, generator=generator).to(start)
-
-    extra = {"noise_sampler": correlate_sampler_noise(white, gamma)} if sampler == "euler_ancestral" else {}
+    Args:
+        noise_of: step, from 0 -> the noise that a sampler adds after it, if it is one that does.
+    """
+    steps = count()
+    extra = {"noise_sampler": lambda *_: noise_of(next(steps)).to(start)} if sampler == "euler_ancestral" else {}
     return SAMPLERS[sampler](denoise, start, sigmas, callback=lambda _step, _x0: progress(), **extra)

@@ -10,19 +10,26 @@ from pathlib import Path
 from ..files import sha256_of, unfinished_file
 from .prompts import tokens_in
 
-MODELS = ("checkpoint", "motion_module", "detector_file")
+FILES = ("checkpoint", "motion_module", "motion_lora", "detector_file", "video", "reference")
 PROMPTS = ("prompt", "negative", "face_prompt", "tile_prompt")
 
 
 def record_of(arguments: argparse.Namespace) -> dict:
-    """All that decides what a command of `vcd` makes: its options, and SHA-256 of the files that it takes.
+    """What decides what a command of `vcd` makes: its options, and SHA-256 of the files that they name.
+
+    Not hashed are folders, models that a package brings or that are named by a Hugging Face id.
 
     Raises:
         ValueError: a prompt names a token that is not there.
     """
     options = {name: value for name, value in sorted(vars(arguments).items()) if name not in ("command", "output")}
-    models = [getattr(arguments, name, None) for name in MODELS]
-    models += [file for file, _ in getattr(arguments, "motion_lora", [])]
+    files = {}
+    for name in FILES:
+        named = getattr(arguments, name, None)
+        for number, file in enumerate(named if isinstance(named, list) else [named], 1):
+            path = file[0] if isinstance(file, tuple) else file
+            if path is not None and path.is_file():
+                files[f"{name} {number}" if isinstance(named, list) else name] = sha256_of(path)
     tokens: dict[str, Path] = {}
     for name in PROMPTS:
         words = getattr(arguments, name, None) or []
@@ -31,13 +38,18 @@ def record_of(arguments: argparse.Namespace) -> dict:
     return {
         "command": arguments.command,
         "settings": json.loads(json.dumps(options, default=str)),
-        "models": {file.name: sha256_of(file) for file in models if file is not None and file.is_file()},
+        "files": files,
         "tokens": {name: sha256_of(file) for name, file in sorted(tokens.items())},
     }
 
 
 def record_file(output: Path) -> Path:
     return output.with_name(f"{output.name}.json")
+
+
+def forget_record(output: Path) -> None:
+    """Before a clip is written anew: no record of another one may lie beside it, whatever happens."""
+    record_file(output).unlink(missing_ok=True)
 
 
 def write_record(output: Path, record: Mapping, seconds: float, lines: list[str] | None = None) -> Path:
@@ -48,8 +60,15 @@ def write_record(output: Path, record: Mapping, seconds: float, lines: list[str]
         lines: what was said of it.
     """
     path = record_file(output)
-    made = {"date": datetime.now(timezone.utc).isoformat(timespec="seconds"), "seconds": round(seconds, 1)}
-    about = {"file": output.name, "vcd": _version(), **made, **record} | ({"report": lines} if lines else {})
+    about = {
+        "file": output.name,
+        "bytes": output.stat().st_size,
+        "vcd": _version(),
+        "date": datetime.now(timezone.utc).isoformat(timespec="seconds"),
+        "seconds": round(seconds, 1),
+        **record,
+        "report": lines or [],
+    }
     with unfinished_file(path) as unfinished:
         unfinished.write_text(json.dumps(about, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
     return path
@@ -64,7 +83,9 @@ def is_made(output: Path, record: Mapping) -> bool:
         there = json.loads(path.read_text(encoding="utf-8"))
     except ValueError:
         return False
-    return isinstance(there, dict) and all(there.get(name) == value for name, value in record.items())
+    if not isinstance(there, dict) or there.get("bytes") != output.stat().st_size:
+        return False
+    return all(there.get(name) == value for name, value in record.items())
 
 
 def _version() -> str:

@@ -2,20 +2,21 @@
 
 from collections.abc import Callable
 from contextlib import nullcontext
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import partial
 
+import numpy as np
 import torch
 from torch import Tensor
 
 from ..motion import MotionModule
 from ..noise import NoiseChain
 from ..pictures import enlarged, padded
-from ..sampling import DiscreteSchedule, classifier_free_guidance, partial_sigmas, start_latents
-from ..tiles import Cut, Tile, TilePlan, one_after_another, tiled
+from ..sampling import partial_sigmas, start_latents
+from ..tiles import Cut, Tile, TilePlan, check_large_enough, one_after_another, tiled
 from .model import Prompt, StableDiffusion
 from .motion import inserted_motion
-from .pipeline import SCHEDULERS, VAE_FACTOR, Sampling, sampled
+from .pipeline import SCHEDULERS, VAE_FACTOR, Sampling, guided, sampled
 
 
 @dataclass(frozen=True)
@@ -86,7 +87,7 @@ def tile_refiner(
     """The `change` of `vcd_core.tiles.in_pieces` for one prompt: `refine(clip, frames) -> clip`.
 
     A clip (F, H, W, 3) in [0, 1] comes back on the CPU, enlarged and drawn anew as far as the strength goes. The noise
-    of one clip is one chain: pieces that share frames share their noise.
+    of one clip is one chain, and so is what is added after each step: pieces that share frames share their noise.
 
     Args:
         motion: lets the frames of a window see each other, on AnimateDiff's noise levels.
@@ -98,39 +99,41 @@ def tile_refiner(
     """
     if options.strength == 0:
         return lambda clip, frames: enlarged_by(clip, options.upscale_by)
-    if motion is not None:
-        model = replace(model, schedule=DiscreteSchedule.from_betas("linear"))
-    denoise = classifier_free_guidance(
-        model.denoiser(model.encode_pieces(prompt)), model.denoiser(model.encode_pieces(negative)), sampling.cfg
-    )
-    sigmas = partial_sigmas(partial(SCHEDULERS[sampling.scheduler], model.schedule), sampling.steps, options.strength)
+    schedule, denoise = guided(model, prompt, negative, sampling.cfg, motion)
+    sigmas = partial_sigmas(partial(SCHEDULERS[sampling.scheduler], schedule), sampling.steps, options.strength)
     sigmas = sigmas.to(model.device)
-    generator = torch.Generator().manual_seed(sampling.seed)
-    chain: NoiseChain | None = None
-
-    def run(of_what, clean: Tensor, noise: Tensor) -> Tensor:
-        start = start_latents(noise, sigmas[0], clean)
-        return sampled(of_what, start, sigmas, sampling.sampler, sampling.gamma, generator, progress)
-
-    def one_tile(clean: Tensor, noise: Tensor, _tile: Tile) -> Tensor:
-        return run(denoise, clean, noise)
+    chains: dict[int, NoiseChain] = {}  # by the step after which it is added; -1 is where the sampler starts
 
     @torch.no_grad()
     def refine(clip: Tensor, frames: range) -> Tensor:
-        nonlocal chain
         clip = enlarged_by(clip, options.upscale_by)
         height, width = clip.shape[1:3]
-        latents = model.encode(padded(clip, VAE_FACTOR).movedim(-1, 1).contiguous() * 2 - 1).contiguous()
+        check_large_enough(height, width)
+        pictures = padded(clip, VAE_FACTOR).movedim(-1, 1) * 2 - 1
+        latents = torch.cat([model.encode(picture[None].contiguous()) for picture in pictures]).contiguous()
         plan = options.plan((len(latents), *latents.shape[2:]))
-        if chain is None:
-            chain = NoiseChain(latents.shape[1:], sampling.gamma, sampling.seed)
-        noise = chain.of(frames).to(latents)
+
+        def noise_of(step: int) -> Tensor:
+            if step not in chains:
+                seed = int(np.random.SeedSequence((sampling.seed, step + 1)).generate_state(1, np.uint64)[0])
+                chains[step] = NoiseChain(latents.shape[1:], sampling.gamma, seed)
+            return chains[step].of(frames).to(latents)
+
+        def run(of_what, clean: Tensor, noise: Tensor, noise_of: Callable[[int], Tensor]) -> Tensor:
+            return sampled(
+                of_what, start_latents(noise, sigmas[0], clean), sigmas, sampling.sampler, noise_of, progress
+            )
+
+        def one_tile(clean: Tensor, noise: Tensor, tile: Tile) -> Tensor:
+            return run(denoise, clean, noise, lambda step: tile.of(noise_of(step)))
+
+        start = noise_of(-1)
         with inserted_motion(model.unet, motion) if motion is not None else nullcontext():
             if options.together:
-                drawn = run(tiled(lambda x, sigma, _tile: denoise(x, sigma), plan), latents, noise)
+                drawn = run(tiled(lambda x, sigma, _tile: denoise(x, sigma), plan), latents, start, noise_of)
             else:
-                drawn = one_after_another(one_tile, latents, noise, plan)
-        pictures = model.decode(drawn).cpu().movedim(1, -1) * 0.5 + 0.5
-        return pictures[:, :height, :width]
+                drawn = one_after_another(one_tile, latents, start, plan)
+        pictures = torch.cat([model.decode(latent[None]).cpu() for latent in drawn])
+        return pictures.movedim(1, -1)[:, :height, :width] * 0.5 + 0.5
 
     return refine

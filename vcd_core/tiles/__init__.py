@@ -1,7 +1,7 @@
 """Tiled VCD: large canvases and long clips in parts that agree (arXiv:2402.09368)."""
 
 from .denoising import DenoiseTile, SampleTile, blended, one_after_another, tiled
-from .memory import check_clip_fits
+from .memory import check_clip_fits, check_large_enough
 from .plans import Cut, Tile, TilePlan
 from .streaming import Piece, in_pieces, pieces_of
 
@@ -14,6 +14,7 @@ __all__ = [
     "TilePlan",
     "blended",
     "check_clip_fits",
+    "check_large_enough",
     "in_pieces",
     "one_after_another",
     "pieces_of",

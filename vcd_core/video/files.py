@@ -178,6 +178,22 @@ def _encode(
     """Encodes frames and the seconds at which they are shown; copies the sound of the file that they came from."""
     import av
 
+    try:
+        _write_frames(path, suffix, frames, rate, look, source)
+    except av.FFmpegError as error:
+        raise ValueError(f"the video cannot be written as H.264 ({error.strerror}): try a smaller picture") from error
+
+
+def _write_frames(
+    path: Path,
+    suffix: str,
+    frames: Iterable[tuple[Tensor, Fraction]],
+    rate: Fraction,
+    look: _Look,
+    source: Path | None,
+) -> None:
+    import av
+
     kind = {".mkv": "matroska"}.get(suffix, suffix[1:])
     with ExitStack() as files:
         even = source is None or _is_even(source, rate)
