@@ -63,7 +63,6 @@ def denoising_loss(
     draws: Draws,
     schedule: DiscreteSchedule = SCHEDULE,
     one_level: bool = False,
-    importance: Tensor | None = None,
 ) -> tuple[Tensor, dict[str, float]]:
     """Min-SNR weighted error of the noise (arXiv:2303.09556, with epsilon prediction: min(SNR, 5) / SNR).
 
@@ -72,10 +71,8 @@ def denoising_loss(
 
     Args:
         one_level: all of the batch at the same timestep, as the frames of a clip are.
-        importance: (T,) what the error at each timestep counts, instead of Min-SNR: all are drawn as often then.
     """
-    weights = (SNR_LIMIT * schedule.sigmas**2).clamp(max=1) if importance is None else torch.ones(len(importance))
-    weights = weights.cumsum(0)
+    weights = (SNR_LIMIT * schedule.sigmas**2).clamp(max=1).cumsum(0)
     levels = 1 if one_level else len(clean)
     shares = (torch.arange(levels) + torch.rand(levels, generator=draws.torch)) / levels
     timesteps = torch.searchsorted(weights, shares * weights[-1]).clamp(max=len(weights) - 1).expand(len(clean))
@@ -84,8 +81,7 @@ def denoising_loss(
     noised = (clean + sigma * noise) / (1 + sigma**2).sqrt()
     with mixed_precision():
         predicted = unet(noised, timesteps, context).sample.float()
-    error = (predicted - noise).square().mean((1, 2, 3))
-    return (error if importance is None else error * importance[timesteps]).mean(), {}
+    return (predicted - noise).square().mean(), {}
 
 
 @torch.no_grad()

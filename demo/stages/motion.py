@@ -21,9 +21,6 @@ from .latents import encoded_once
 FRAMES, MAX_FRAMES = 16, 32
 SHARD, SHARDS = 256, 6
 SCHEDULE = DiscreteSchedule.from_betas("linear")
-IMPORTANCE = (1 + SCHEDULE.sigmas**2).clamp(max=25)
-"""Of each timestep's error of the noise: with it, it is the error of v (arXiv:2202.00512) up to a limit. Who goes
-where is settled at high noise, where the noise is told nearly right however wrong the picture is."""
 
 
 def config() -> MotionConfig:
@@ -65,9 +62,7 @@ def stage(folder: Path) -> Stage:
         words = contexts_of(text, draws, [world.Scene(look, shots[0])])
         clean = data[number].float() * DEMO.scaling_factor
         with inserted_motion(unet, motion):
-            return denoising_loss(
-                unet, clean, words.expand(FRAMES, -1, -1), draws, SCHEDULE, one_level=True, importance=IMPORTANCE
-            )
+            return denoising_loss(unet, clean, words.expand(FRAMES, -1, -1), draws, SCHEDULE, one_level=True)
 
     def report(motion: nn.Module, folder: Path) -> dict[str, float]:
         with torch.no_grad():
