@@ -55,10 +55,13 @@ def measure() -> None:
     import comfy.options
 
     comfy.options.enable_args_parsing()
-    pack, peer = _package("vcd_pack", ROOT), _package("upscale_peer", PEER)
+    pack = _package("vcd_pack", ROOT)
     demo = importlib.import_module(f"{pack}.nodes.host.demo")
     sampling = importlib.import_module(f"{pack}.nodes.host.sampling")
     upscaling = importlib.import_module(f"{pack}.nodes.host.upscaling")
+    import torch._inductor.test_operators  # the peer takes back whatever is first imported while it is
+
+    peer = _package("upscale_peer", PEER)
     theirs = sys.modules[peer].NODE_CLASS_MAPPINGS["UltimateSDUpscaleCustomSample"]()
 
     with torch.inference_mode():

@@ -206,7 +206,10 @@ def test_a_token_of_another_tool_becomes_ours(vcd, tmp_path):
         (lambda f: t2v_arguments(f, "a cat", **{"--frames": 40}), "--frames 40"),
         (lambda f: t2v_arguments(f, "cat " * 80), "shorten it"),
         (lambda f: ["t2v", "a cat", "clip.gif", "--checkpoint", "x"], "must end in .mp4"),
-        (lambda f: ["t2v", "a cat", "a.mp4", "--checkpoint", "x", "--motion-lora", "y"], "add --motion-module"),
+        (
+            lambda f: ["t2v", "a cat", "a.mp4", "--checkpoint", f / "sd15.safetensors", "--motion-lora", "y"],
+            "add --motion-module",
+        ),
     ],
 )
 def test_what_the_user_can_put_right_is_one_line_and_exit_code_2(vcd, files, tmp_path, arguments, complaint):

@@ -1,6 +1,7 @@
 """How the demo model is trained and measured: stopping changes nothing, and figures can be low as well as high."""
 
 from dataclasses import replace
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -201,9 +202,17 @@ def test_what_is_out_of_sight_is_not_asked_for():
     look = next(look for seed in range(99) if (look := stranger("robot", seed)).hair == "antenna")
     shot = world.random_clip(np.random.default_rng(2), "stand", 1, "on a beach", "portrait")[0]
     seen, cut = (world.render(look, replace(shot, y=y, unit=0.2)) for y in (0.5, 0.1))
-    assert evaluate.is_visible(seen, "hair")
-    assert not evaluate.is_visible(cut, "hair")
-    assert evaluate.is_visible(cut, "eyes") == (look.glasses != "sunglasses")
+    keeps_all = SimpleNamespace(encode=lambda images: images, decode=lambda latents: latents)
+    assert evaluate.is_visible(keeps_all, seen, "hair")
+    assert not evaluate.is_visible(keeps_all, cut, "hair")
+    assert evaluate.is_visible(keeps_all, cut, "eyes") == (look.glasses != "sunglasses")
+    woman = replace(
+        stranger("woman", 1), hair="bun", brows="thick", glasses="none", hat="none", hair_colour=(38, 32, 38)
+    )
+    brows = world.render(woman, replace(shot, unit=0.13))
+    wipes_all = SimpleNamespace(encode=lambda images: 0 * images, decode=lambda latents: latents)
+    assert evaluate.is_visible(keeps_all, brows, "brows")
+    assert not evaluate.is_visible(wipes_all, brows, "brows")
 
 
 class KnownFaces:
@@ -263,8 +272,9 @@ def test_the_worlds_walk_travels_and_its_zoom_grows():
 
 
 def test_kept_readings_are_not_those_of_other_weights_or_settings(monkeypatch):
-    first = measure.fingerprint(300)
-    assert measure.fingerprint(300) == first
-    assert measure.fingerprint(200) != first
+    first = measure.fingerprint(["demo-model.safetensors"], 300)
+    assert measure.fingerprint(["demo-model.safetensors"], 300) == first
+    assert measure.fingerprint(["demo-model.safetensors"], 200) != first
+    assert measure.fingerprint(["demo-motion.safetensors"], 300) != first
     monkeypatch.setattr(measure, "CFG", measure.CFG + 1)
-    assert measure.fingerprint(300) != first
+    assert measure.fingerprint(["demo-model.safetensors"], 300) != first
