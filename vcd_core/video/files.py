@@ -178,24 +178,8 @@ def _encode(
     """Encodes frames and the seconds at which they are shown; copies the sound of the file that they came from."""
     import av
 
-    try:
-        _write_frames(path, suffix, frames, rate, look, source)
-    except av.FFmpegError as error:
-        raise ValueError(f"the video cannot be written as H.264 ({error.strerror}): try a smaller picture") from error
-
-
-def _write_frames(
-    path: Path,
-    suffix: str,
-    frames: Iterable[tuple[Tensor, Fraction]],
-    rate: Fraction,
-    look: _Look,
-    source: Path | None,
-) -> None:
-    import av
-
     kind = {".mkv": "matroska"}.get(suffix, suffix[1:])
-    with ExitStack() as files:
+    with _refusal_said(), ExitStack() as files:
         even = source is None or _is_even(source, rate)
         sounds = [] if source is None else _sounds_for(kind, source)
         container = files.enter_context(av.open(str(path), "w", format=kind))
@@ -226,6 +210,17 @@ def _write_frames(
         while packet is not None:
             container.mux(packet)
             packet = next(sound, None)
+
+
+@contextmanager
+def _refusal_said() -> Iterator[None]:
+    """Turns what FFmpeg refuses to write into a ValueError."""
+    import av
+
+    try:
+        yield
+    except av.FFmpegError as error:
+        raise ValueError(f"the video cannot be written as H.264 ({error.strerror}): try a smaller picture") from error
 
 
 def _sounds_for(kind: str, source: Path) -> list[int]:
