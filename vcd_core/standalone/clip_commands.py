@@ -111,6 +111,7 @@ def face(arguments: argparse.Namespace) -> None:
     if options.strength == 0:
         say("strength 0 changes nothing")
     if not plan.paths or options.strength == 0:
+        forget_record(arguments.output)
         copied = copy_video(arguments.video, arguments.output)
         write_record(copied, record, time.perf_counter() - start, plan.report)
         say(f"{copied}: as it was")
@@ -119,6 +120,7 @@ def face(arguments: argparse.Namespace) -> None:
     model = loaded(arguments.checkpoint)
     with _steps(window_count(plan.paths, options) * arguments.steps, "drawing faces") as progress:
         drawn = _faces_drawn(model, prompts, negative, _sampling(arguments), motion, plan, crop, options, progress)
+        forget_record(arguments.output)
         path = convert_video(arguments.video, arguments.output, drawn)
     write_record(path, record, time.perf_counter() - start, plan.report)
     say(f"{path}: {len(found.faces)} frames, {len(plan.paths)} faces drawn anew")
@@ -138,6 +140,7 @@ def upscale(arguments: argparse.Namespace) -> None:
     model = loaded(arguments.checkpoint)
     with _steps(_steps_of(options, pieces, arguments.steps), "drawing detail") as progress:
         refine = tile_refiner(model, prompt, negative, _sampling(arguments), options, motion, progress)
+        forget_record(arguments.output)
         path = convert_video(arguments.video, arguments.output, lambda frames: in_pieces(frames, pieces, refine))
     write_record(path, record, time.perf_counter() - start)
     say(f"{path}: {len(found.faces)} frames of {width}x{height}")
@@ -194,6 +197,7 @@ def v2v(arguments: argparse.Namespace) -> None:
             drawn = draw_faces(in_pieces(scaled(frames), pieces, refine))
             return in_pieces(drawn, pieces, refine_large) if tiles in stages else drawn
 
+        forget_record(arguments.output)
         path = convert_video(arguments.video, arguments.output, all_stages)
     write_record(path, record, time.perf_counter() - start, plan.report)
     say(f"{path}: {len(found.faces)} frames of {width}x{height}, {len(plan.paths)} faces drawn anew")
@@ -219,7 +223,6 @@ def _checked_video(arguments: argparse.Namespace) -> VideoInfo:
             raise ValueError(f"--overlap {arguments.overlap} must be less than --{name}, which is {frames}")
     info = probe_video(arguments.video)
     check_not_itself(arguments.video, arguments.output)
-    forget_record(arguments.output)
     return info
 
 
