@@ -1,3 +1,4 @@
+import functools
 import shutil
 import socket
 from pathlib import Path
@@ -5,12 +6,13 @@ from pathlib import Path
 import pytest
 import random_models
 import torch
-from narrow_checkpoint import load_narrow
+from narrow_checkpoint import CONFIG, load_narrow
 from narrow_model import NARROW
 from random_pipeline import random_model, random_motion_module
 from safetensors.torch import save_file
 
 from vcd_core.standalone import cli, console
+from vcd_core.standalone.controlnet import load_controlnet
 
 ROOT = Path(__file__).parents[2]
 
@@ -38,7 +40,7 @@ def motion():
 
 @pytest.fixture(scope="session")
 def files(tmp_path_factory):
-    """A checkpoint, a motion module, a motion LoRA and photos, all narrow, in the published layouts."""
+    """A checkpoint, a ControlNet, a motion module, a motion LoRA and photos, all narrow, in the published layouts."""
     folder = tmp_path_factory.mktemp("files")
     sizes = {"CHANNELS": 32, "LEVELS": (1, 1, 1, 1), "TEXT_WIDTH": 32, "TEXT_LAYERS": 2, "VAE_CHANNELS": 32}
     collect, draw = random_models.collect, random_models.Drawer(0)
@@ -50,9 +52,10 @@ def files(tmp_path_factory):
             **collect(random_models.random_text_encoder(draw), "cond_stage_model.transformer.text_model."),
             **collect(random_models.random_vae(draw), "first_stage_model."),
         }
+        controlnet = collect(random_models.random_controlnet(draw), "control_model.")
         motion = collect(random_models.random_motion_module(draw, True, 0.5))
         lora = collect(random_models.random_motion_lora(draw, 2, True, 0.5))
-    for name, tensors in {"sd15": checkpoint, "motion": motion, "lora": lora}.items():
+    for name, tensors in {"sd15": checkpoint, "motion": motion, "lora": lora, "controlnet": controlnet}.items():
         save_file(tensors, folder / f"{name}.safetensors")
     photos = folder / "photos"
     photos.mkdir()
@@ -66,6 +69,7 @@ def files(tmp_path_factory):
 def vcd(monkeypatch, capsys, tmp_path):
     """Runs the command line on narrow checkpoints inside tmp_path: exit code, stdout, stderr."""
     monkeypatch.setattr(console, "load_checkpoint", load_narrow)
+    monkeypatch.setattr(console, "load_controlnet", functools.partial(load_controlnet, config=CONFIG))
     monkeypatch.chdir(tmp_path)
 
     def run(*arguments):

@@ -2,13 +2,14 @@
 
 import hashlib
 import json
+from contextlib import contextmanager
 from dataclasses import replace
 
 import pytest
 import torch
 
 from vcd_core.identity import IDToken, save_id_token
-from vcd_core.standalone import clip_commands
+from vcd_core.standalone import clip_commands, tiles
 from vcd_core.standalone.record import is_made
 from vcd_core.video import probe_video, read_video, write_video
 from vcd_core.vision import Face
@@ -54,7 +55,7 @@ def test_a_video_is_enlarged_and_its_detail_drawn_anew(vcd, files, film, tmp_pat
 def test_a_video_is_drawn_anew_shot_by_shot(vcd, files, film, tmp_path, monkeypatch):
     seen = []
 
-    def refiner(model, prompt, negative, sampling, options, motion, progress):
+    def refiner(model, prompt, negative, sampling, options, motion, progress, controls):
         def refine(clip, numbers):
             seen.append((options.upscale_by, numbers, tuple(clip.shape[1:3])))
             return clip.repeat_interleave(round(options.upscale_by), 1).repeat_interleave(round(options.upscale_by), 2)
@@ -93,6 +94,50 @@ def test_the_stages_follow_each_other(vcd, files, film, tmp_path, monkeypatch):
     assert change[16:40, 20:44].mean() > 3 * change[56:].mean()
 
 
+def test_hints_are_seen_frame_by_frame_at_the_size_of_the_clip(vcd, files, film, tmp_path, monkeypatch):
+    """A hint of another size, longer than the video, that says its frame's number; and none for the second pass."""
+    levels = (torch.arange(10) / 10)[:, None, None, None].expand(10, 32, 48, 3)
+    write_video(tmp_path / "hint.mp4", levels, 12)
+    seen = []
+
+    @contextmanager
+    def controlled(unet, controls, hints):
+        for control, hint in zip(controls, hints, strict=True):
+            seen.append((control.strength, hint))
+        yield
+
+    monkeypatch.setattr(tiles, "controlled", controlled)
+    net = files / "controlnet.safetensors"
+    draw = {"--size": 64, "--upscale-by": 2, "--controlnet": f"{net}:0.5", "--hint": "hint.mp4"}
+    code, _, err = vcd(*arguments(files, "v2v", **draw, **{"--tile-controlnet": net, "--tile": 192}))
+    assert code == 0, err
+    assert {strength for strength, _ in seen} == {0.5, 1.0}
+    shown = [hint.mean((1, 2, 3)) for strength, hint in seen if strength == 0.5]
+    assert {tuple((10 * one).round().int().tolist()) for one in shown} == {(0, 1, 2), (3, 4, 5, 6), (4, 5, 6, 7)}
+    assert {tuple(hint.shape[2:]) for strength, hint in seen if strength == 0.5} == {(64, 96)}
+    assert {tuple(hint.shape[2:]) for strength, hint in seen if strength == 1.0} == {(128, 192)}
+    record = json.loads((tmp_path / "out.mp4.json").read_text())
+    assert {"controlnet 1", "hint 1", "tile_controlnet"} <= record["files"].keys()
+
+
+def test_a_controlnet_changes_what_is_drawn(vcd, files, film, tmp_path):
+    made = []
+    for net in ({}, {"--controlnet": files / "controlnet.safetensors"}):
+        code, _, err = vcd(*arguments(files, "v2v", **{"--size": 64}, **net))
+        assert code == 0, err
+        made.append(frames_of(tmp_path / "out.mp4"))
+    assert (made[0] - made[1]).abs().mean() > 0.003
+
+
+def test_a_hint_that_is_too_short_is_said_before_anything_is_loaded(vcd, files, film, tmp_path):
+    write_video(tmp_path / "hint.mp4", torch.zeros(7, 64, 64, 3), 12)
+    net = {"--controlnet": files / "controlnet.safetensors", "--hint": "hint.mp4"}
+    code, out, err = vcd(*arguments(files, "v2v", **net))
+    assert code == 2
+    assert "the hint hint.mp4 has 7 frames, the video 8" in err
+    assert "loading" not in out
+
+
 @pytest.mark.parametrize("command", ["upscale", "v2v"])
 def test_nothing_to_do_leaves_the_pictures(vcd, files, film, tmp_path, command):
     nothing = {"upscale": {"--upscale-by": 1, "--tile-strength": 0}, "v2v": {"--size": 64, "--strength": 0}}[command]
@@ -111,6 +156,9 @@ def test_nothing_to_do_leaves_the_pictures(vcd, files, film, tmp_path, command):
         ("v2v", {"--window": 8, "--overlap": 6}, "--overlap 6 must be less than --piece, which is 6"),
         ("v2v", {"--tile-prompt": "detail", "--upscale-by": 1}, "--tile-prompt is for what --upscale-by enlarges"),
         ("v2v", {"--which": 1}, "--which chooses a face for --face-prompt"),
+        ("v2v", {"--hint": "in.mp4"}, "0 --controlnet and 1 --hint: give a hint for each"),
+        ("v2v", {"--controlnet": "nowhere.pth:0.5"}, "there is no file nowhere.pth"),
+        ("upscale", {"--tile-controlnet": "nowhere.pth"}, "there is no file nowhere.pth"),
         ("v2v", {"--reference": "photo.png"}, "give as many photos as prompts"),
         ("v2v", {"--checkpoint": "nowhere.safetensors"}, "there is no file nowhere.safetensors"),
     ],

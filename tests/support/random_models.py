@@ -93,29 +93,9 @@ def spatial_transformer(draw: Drawer, name: str, width: int, gain: float = 0.5) 
 
 
 def random_unet(draw: Drawer) -> Tensors:
-    yield from draw.layer("time_embed.0", 4 * CHANNELS, CHANNELS)
-    yield from draw.layer("time_embed.2", 4 * CHANNELS, 4 * CHANNELS)
-    yield from draw.layer("input_blocks.0.0", CHANNELS, 4, 3, 3)
-
-    skips = [CHANNELS]
-    width = CHANNELS
-    index = 1
-    for level, multiple in enumerate(LEVELS):
-        for _ in range(2):
-            yield from residual_block(draw, f"input_blocks.{index}.0", width, multiple * CHANNELS)
-            width = multiple * CHANNELS
-            if level < 3:
-                yield from spatial_transformer(draw, f"input_blocks.{index}.1", width)
-            skips.append(width)
-            index += 1
-        if level < 3:
-            yield from draw.layer(f"input_blocks.{index}.0.op", width, width, 3, 3)
-            skips.append(width)
-            index += 1
-
-    yield from residual_block(draw, "middle_block.0", width, width)
-    yield from spatial_transformer(draw, "middle_block.1", width)
-    yield from residual_block(draw, "middle_block.2", width, width)
+    yield from encoder(draw)
+    skips = skip_widths()
+    width = skips[-1]
 
     index = 0
     for level in reversed(range(4)):
@@ -131,6 +111,48 @@ def random_unet(draw: Drawer) -> Tensors:
 
     yield from norm("out.0", CHANNELS)
     yield from draw.layer("out.2", 4, CHANNELS, 3, 3)
+
+
+def random_controlnet(draw: Drawer) -> Tensors:
+    """The encoder once more, with a small network for the hint, and a convolution behind every skip."""
+    yield from encoder(draw)
+    for index, width in enumerate(skip_widths()):
+        yield from draw.layer(f"zero_convs.{index}.0", width, width, 1, 1, gain=0.2)
+    yield from draw.layer("middle_block_out.0", skip_widths()[-1], skip_widths()[-1], 1, 1, gain=0.2)
+    widths = (3, 16, 16, 32, 32, 96, 96, 256, CHANNELS)
+    for index, (inward, outward) in enumerate(zip(widths, widths[1:], strict=False)):
+        yield from draw.layer(f"input_hint_block.{2 * index}", outward, inward, 3, 3, gain=1.7)
+
+
+def skip_widths() -> list[int]:
+    widths = [CHANNELS]
+    for level, multiple in enumerate(LEVELS):
+        widths += [multiple * CHANNELS] * (3 if level < 3 else 2)
+    return widths
+
+
+def encoder(draw: Drawer) -> Tensors:
+    """Of a UNet: its time embedding, input blocks and middle block."""
+    yield from draw.layer("time_embed.0", 4 * CHANNELS, CHANNELS)
+    yield from draw.layer("time_embed.2", 4 * CHANNELS, 4 * CHANNELS)
+    yield from draw.layer("input_blocks.0.0", CHANNELS, 4, 3, 3)
+
+    width = CHANNELS
+    index = 1
+    for level, multiple in enumerate(LEVELS):
+        for _ in range(2):
+            yield from residual_block(draw, f"input_blocks.{index}.0", width, multiple * CHANNELS)
+            width = multiple * CHANNELS
+            if level < 3:
+                yield from spatial_transformer(draw, f"input_blocks.{index}.1", width)
+            index += 1
+        if level < 3:
+            yield from draw.layer(f"input_blocks.{index}.0.op", width, width, 3, 3)
+            index += 1
+
+    yield from residual_block(draw, "middle_block.0", width, width)
+    yield from spatial_transformer(draw, "middle_block.1", width)
+    yield from residual_block(draw, "middle_block.2", width, width)
 
 
 def carry_input_to_output(unet: dict[str, Tensor], features: float = 0.25) -> None:

@@ -80,7 +80,7 @@ def model_from_tensors(
 
     def build(what: str, make, weights: dict[str, Tensor]) -> nn.Module:
         try:
-            return _with_weights(make, weights, device)
+            return with_weights(make, weights, device)
         except ValueError as error:
             raise ValueError(
                 f"{name} is not a whole checkpoint of the Stable Diffusion 1.5 family: {what} {error}"
@@ -103,7 +103,7 @@ def in_tiles(vae: nn.Module) -> nn.Module:
     return vae
 
 
-def _with_weights(make, weights: dict[str, Tensor], device: str) -> nn.Module:
+def with_weights(make, weights: dict[str, Tensor], device: str) -> nn.Module:
     """What `make` makes, with these weights in float32; it is never filled with others first."""
     from accelerate import init_empty_weights
 

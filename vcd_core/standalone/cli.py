@@ -259,6 +259,22 @@ def _add_v2v(commands) -> None:
     )
     _add_faces(v2v)
     _add_tiles(v2v, 1.0)
+    v2v.add_argument(
+        "--controlnet",
+        type=_file_and_strength,
+        action="append",
+        default=[],
+        metavar="FILE[:STRENGTH]",
+        help="keeps to what its hint shows while the video is drawn anew; can be given several times",
+    )
+    v2v.add_argument(
+        "--hint",
+        type=Path,
+        action="append",
+        default=[],
+        metavar="VIDEO",
+        help="what each --controlnet sees, frame by frame: poses, depth or edges; the video itself if not given",
+    )
     v2v.add_argument("--tile-prompt", default="", help="what tiles show, if not what --prompt says")
     _add_windows(v2v)
     _add_piece(v2v)
@@ -301,6 +317,12 @@ def _add_tiles(command: argparse.ArgumentParser, upscale_by: float) -> None:
     command.add_argument("--tile", type=_picture_size, default=512, help="height and width of a tile in pixels")
     command.add_argument("--tile-overlap", type=_count, default=64, help="pixels that two tiles share")
     command.add_argument("--tile-strength", type=fraction, default=0.2, help="how much of them is drawn anew")
+    command.add_argument(
+        "--tile-controlnet",
+        type=_file_and_strength,
+        metavar="FILE[:STRENGTH]",
+        help="a ControlNet Tile: keeps to the video, so that more can be drawn anew",
+    )
 
 
 def _add_faces(command: argparse.ArgumentParser) -> None:

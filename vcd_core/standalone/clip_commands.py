@@ -11,6 +11,7 @@ from contextlib import contextmanager
 from itertools import repeat
 from pathlib import Path
 
+import torch
 from torch import Tensor
 
 from ..faces import (
@@ -43,7 +44,8 @@ from ..video import (
     write_video,
 )
 from ..vision import FaceDetector, NamedFaces, load_centerface, load_grounding_dino, load_insight_faces, load_yunet
-from .console import check_files, check_frames, check_output, loaded, motion_of, say
+from .console import check_files, check_frames, check_output, controls_of, loaded, motion_of, say
+from .controlnet import Control
 from .faces import face_refiner
 from .model import Prompt, StableDiffusion
 from .pipeline import ClipOptions, Sampling, make_clip
@@ -137,9 +139,9 @@ def upscale(arguments: argparse.Namespace) -> None:
     found = _looked_through(read_video(arguments.video), None, info)
     pieces = _pieces(found, arguments, motion, (height, width))
     record = record_of(arguments)
-    model = loaded(arguments.checkpoint)
+    model, controls = loaded(arguments.checkpoint), _tile_controls(arguments)
     with _steps(_steps_of(options, pieces, arguments.steps), "drawing detail") as progress:
-        refine = tile_refiner(model, prompt, negative, _sampling(arguments), options, motion, progress)
+        refine = tile_refiner(model, prompt, negative, _sampling(arguments), options, motion, progress, controls)
         forget_record(arguments.output)
         path = convert_video(arguments.video, arguments.output, lambda frames: in_pieces(frames, pieces, refine))
     write_record(path, record, time.perf_counter() - start)
@@ -166,6 +168,7 @@ def v2v(arguments: argparse.Namespace) -> None:
     if not face_prompts and arguments.which is not None:
         raise ValueError("--which chooses a face for --face-prompt to draw: give that too, and a strength above 0")
     _check_people(face_prompts, arguments)
+    _check_hints(arguments, info)
     motion = motion_of(arguments)
     detector = _detector(arguments) if face_prompts else None
 
@@ -181,20 +184,22 @@ def v2v(arguments: argparse.Namespace) -> None:
         say(line)
     check_frames(motion, min(faces.window, max((len(path.frames) for path in plan.paths), default=1)), "--window")
     record = record_of(arguments)
-    model = loaded(arguments.checkpoint)
+    model, controls = loaded(arguments.checkpoint), controls_of(arguments.controlnet)
     sampling = _sampling(arguments)
     stages = (whole, tiles) if tiles.upscale_by > 1 else (whole,)
     steps = window_count(plan.paths, faces) * sampling.steps
     steps += sum(_steps_of(options, pieces, sampling.steps) for options in stages)
     with _steps(steps, "drawing") as progress:
-        refine, refine_large = (
-            tile_refiner(model, words, negative, sampling, options, motion, progress)
-            for words, options in ((prompt, whole), (tile_prompt, tiles))
+        refine = tile_refiner(model, prompt, negative, sampling, whole, motion, progress, controls)
+        refine_large = tile_refiner(
+            model, tile_prompt, negative, sampling, tiles, motion, progress, _tile_controls(arguments)
         )
         draw_faces = _faces_drawn(model, face_prompts, negative, sampling, motion, plan, crop, faces, progress)
 
         def all_stages(frames: Frames) -> Frames:
-            drawn = draw_faces(in_pieces(scaled(frames), pieces, refine))
+            hints = (scaled(read_video(file)) for file in arguments.hint)
+            told = (torch.cat(together, -1) for together in zip(scaled(frames), *hints, strict=False))
+            drawn = draw_faces(in_pieces(told, pieces, refine))
             return in_pieces(drawn, pieces, refine_large) if tiles in stages else drawn
 
         forget_record(arguments.output)
@@ -217,7 +222,8 @@ def _face_options(arguments: argparse.Namespace) -> tuple[CropOptions, RefineOpt
 def _checked_video(arguments: argparse.Namespace) -> VideoInfo:
     """What the video says of itself; raises ValueError for what can be told before anything is loaded."""
     check_output(arguments.output, CONTAINERS)
-    check_files(arguments.checkpoint, arguments.motion_module)
+    nets = [*getattr(arguments, "controlnet", ()), getattr(arguments, "tile_controlnet", None)]
+    check_files(arguments.checkpoint, arguments.motion_module, *(net[0] for net in nets if net is not None))
     for name, frames in (("window", arguments.window), ("piece", getattr(arguments, "piece", None))):
         if frames is not None and arguments.overlap >= frames:
             raise ValueError(f"--overlap {arguments.overlap} must be less than --{name}, which is {frames}")
@@ -311,6 +317,23 @@ def _scaled_size(info: VideoInfo, shorter: int) -> tuple[int, int]:
     """Height and width with a shorter side of so many pixels."""
     factor = shorter / min(info.height, info.width)
     return round(info.height * factor), round(info.width * factor)
+
+
+def _tile_controls(arguments: argparse.Namespace) -> list[Control]:
+    return controls_of([arguments.tile_controlnet] if arguments.tile_controlnet else [])
+
+
+def _check_hints(arguments: argparse.Namespace, info: VideoInfo) -> None:
+    """Raises ValueError where hints are no videos, too few or too short."""
+    nets = len(arguments.controlnet)
+    if len(arguments.hint) not in (0, nets):
+        raise ValueError(
+            f"{nets} --controlnet and {len(arguments.hint)} --hint: give a hint for each, in the same order, or none"
+        )
+    for file in arguments.hint:
+        hint = probe_video(file)
+        if 0 < hint.frames < info.frames:
+            raise ValueError(f"the hint {file} has {hint.frames} frames, the video {info.frames}: it must have as many")
 
 
 def _check_people(prompts: list[Prompt], arguments: argparse.Namespace) -> None:

@@ -50,6 +50,21 @@ class ModelConfig:
             "attention_head_dim": self.heads,  # diffusers' name for the number of heads
         }
 
+    def controlnet(self) -> dict:
+        """Arguments of diffusers' ControlNetModel."""
+        unet = self.unet()
+        return {
+            name: unet[name]
+            for name in (
+                "in_channels",
+                "layers_per_block",
+                "block_out_channels",
+                "down_block_types",
+                "cross_attention_dim",
+                "attention_head_dim",
+            )
+        }
+
     def vae(self) -> dict:
         """Arguments of diffusers' AutoencoderKL."""
         levels = len(self.vae_channels)

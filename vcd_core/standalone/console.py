@@ -2,13 +2,14 @@
 
 import argparse
 import sys
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from pathlib import Path
 
 import torch
 
 from ..motion import MotionModule, load_motion_module, merge_motion_lora, read_motion_lora
 from .checkpoint import load_checkpoint
+from .controlnet import Control, load_controlnet
 from .model import StableDiffusion
 
 
@@ -55,6 +56,10 @@ def motion_of(arguments: argparse.Namespace) -> MotionModule | None:
     for file, strength in arguments.motion_lora:
         merge_motion_lora(motion, read_motion_lora(file), strength)
     return motion
+
+
+def controls_of(named: Sequence[tuple[Path, float]]) -> list[Control]:
+    return [Control(load_controlnet(file, device=best_device()), strength) for file, strength in named]
 
 
 def check_frames(motion: MotionModule | None, frames: int, option: str) -> None:

@@ -10,7 +10,17 @@ from pathlib import Path
 from ..files import sha256_of, unfinished_file
 from .prompts import tokens_in
 
-FILES = ("checkpoint", "motion_module", "motion_lora", "detector_file", "video", "reference")
+FILES = (
+    "checkpoint",
+    "motion_module",
+    "motion_lora",
+    "controlnet",
+    "hint",
+    "tile_controlnet",
+    "detector_file",
+    "video",
+    "reference",
+)
 PROMPTS = ("prompt", "negative", "face_prompt", "tile_prompt")
 
 

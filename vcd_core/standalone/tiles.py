@@ -1,6 +1,6 @@
 """Tiled VCD with diffusers: a clip enlarged, and its detail drawn anew in tiles that agree."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass
 from functools import partial
@@ -14,6 +14,7 @@ from ..noise import NoiseChain
 from ..pictures import enlarged, padded
 from ..sampling import partial_sigmas, start_latents
 from ..tiles import Cut, Tile, TilePlan, check_large_enough, one_after_another, tiled
+from .controlnet import Control, controlled
 from .model import Prompt, StableDiffusion
 from .motion import inserted_motion
 from .pipeline import SCHEDULERS, VAE_FACTOR, Sampling, guided, sampled
@@ -83,22 +84,25 @@ def tile_refiner(
     options: TileOptions,
     motion: MotionModule | None = None,
     progress: Callable[[], object] = lambda: None,
+    controls: Sequence[Control] = (),
 ) -> Callable[[Tensor, range], Tensor]:
     """The `change` of `vcd_core.tiles.in_pieces` for one prompt: `refine(clip, frames) -> clip`.
 
     A clip (F, H, W, 3) in [0, 1] comes back on the CPU, enlarged and drawn anew as far as the strength goes. The noise
-    of one clip is one chain, and so is what is added after each step: pieces that share frames share their noise.
+    of one clip is one chain, and so is what is added after each step: pieces that share frames share their noise. With
+    ControlNets it may have more channels, (F, H, W, 3 + 3n): the hint of each in turn; without them it is its own hint.
 
     Args:
         motion: lets the frames of a window see each other, on AnimateDiff's noise levels.
         progress: called after every step; of every tile, where they are drawn one after another.
+        controls: each sees a tile's part of its hint.
 
     Raises:
         ValueError: a prompt too long; from `refine`: a window longer than the motion module knows, or an overlap too
             large.
     """
     if options.strength == 0:
-        return lambda clip, frames: enlarged_by(clip, options.upscale_by)
+        return lambda clip, frames: enlarged_by(clip[..., :3], options.upscale_by)
     schedule, denoise = guided(model, prompt, negative, sampling.cfg, motion)
     sigmas = partial_sigmas(partial(SCHEDULERS[sampling.scheduler], schedule), sampling.steps, options.strength)
     sigmas = sigmas.to(model.device)
@@ -109,7 +113,9 @@ def tile_refiner(
         clip = enlarged_by(clip, options.upscale_by)
         height, width = clip.shape[1:3]
         check_large_enough(height, width)
-        pictures = padded(clip, VAE_FACTOR).movedim(-1, 1) * 2 - 1
+        clip = padded(clip, VAE_FACTOR).movedim(-1, 1)
+        pictures = clip[:, :3] * 2 - 1
+        hints = clip[:, 3:].split(3, 1) if clip.shape[1] > 3 else [clip] * len(controls)
         latents = torch.cat([model.encode(picture[None].contiguous()) for picture in pictures]).contiguous()
         plan = options.plan((len(latents), *latents.shape[2:]))
 
@@ -124,13 +130,19 @@ def tile_refiner(
                 of_what, start_latents(noise, sigmas[0], clean), sigmas, sampling.sampler, noise_of, progress
             )
 
+        def denoise_tile(x: Tensor, sigma: Tensor, tile: Tile) -> Tensor:
+            with controlled(model.unet, controls, [tile.of(hint, VAE_FACTOR) for hint in hints]):
+                return denoise(x, sigma)
+
         def one_tile(clean: Tensor, noise: Tensor, tile: Tile) -> Tensor:
-            return run(denoise, clean, noise, lambda step: tile.of(noise_of(step)))
+            return run(
+                lambda x, sigma: denoise_tile(x, sigma, tile), clean, noise, lambda step: tile.of(noise_of(step))
+            )
 
         start = noise_of(-1)
         with inserted_motion(model.unet, motion) if motion is not None else nullcontext():
             if options.together:
-                drawn = run(tiled(lambda x, sigma, _tile: denoise(x, sigma), plan), latents, start, noise_of)
+                drawn = run(tiled(denoise_tile, plan), latents, start, noise_of)
             else:
                 drawn = one_after_another(one_tile, latents, start, plan)
         pictures = torch.cat([model.decode(latent[None]).cpu() for latent in drawn])
