@@ -25,10 +25,23 @@ from torch import Tensor, nn
 
 from vcd_core.files import unfinished_file
 
+from .muon import Muon
+
 STAGES = ("vae", "decoder", "text", "image", "motion", "style", "reader", "detector")
 FOLDER = Path(os.environ.get("VCD_HOME") or Path.home() / ".cache" / "comfyui-vcd") / "demo"
 SEED = 20240213
 CHECKPOINT_SECONDS = 180
+
+
+def adamw(parameters: list[nn.Parameter], learning_rate: float, weight_decay: float) -> list[torch.optim.Optimizer]:
+    return [torch.optim.AdamW(parameters, learning_rate, betas=(0.9, 0.99), weight_decay=weight_decay, fused=True)]
+
+
+def muon(parameters: list[nn.Parameter], learning_rate: float, weight_decay: float) -> list[torch.optim.Optimizer]:
+    """Muon for the matrices, AdamW for the rest."""
+    matrices = [parameter for parameter in parameters if parameter.ndim == 2]
+    others = [parameter for parameter in parameters if parameter.ndim != 2]
+    return [Muon(matrices, learning_rate, weight_decay), *adamw(others, learning_rate, weight_decay)]
 
 
 @dataclass
@@ -40,8 +53,9 @@ class Stage:
         loss: (module, random generators of the step) -> scalar loss and figures for the log.
         report: (averaged module, folder) -> figures; may write pictures.
         steps: in all; the last fifth decays the learning rate.
-        learning_rate, weight_decay, clip: of AdamW, and the largest gradient norm.
+        learning_rate, weight_decay, clip: of the optimizers, and the largest gradient norm.
         average: decay of the weights' moving average.
+        optimizers: parameters, learning rate, weight decay -> what trains them.
     """
 
     module: nn.Module
@@ -54,6 +68,7 @@ class Stage:
     average: float = 0.998
     warmup: int = 200
     report_every: int = 500
+    optimizers: Callable[[list[nn.Parameter], float, float], list[torch.optim.Optimizer]] = adamw
 
 
 class Draws:
@@ -72,9 +87,7 @@ def train(name: str, stage: Stage, folder: Path, seconds: float = math.inf) -> n
     """
     module = stage.module
     trained = [parameter for parameter in module.parameters() if parameter.requires_grad]
-    optimizer = torch.optim.AdamW(
-        trained, stage.learning_rate, betas=(0.9, 0.99), weight_decay=stage.weight_decay, fused=True
-    )
+    optimizers = stage.optimizers(trained, stage.learning_rate, stage.weight_decay)
     averaged = copy.deepcopy(module).requires_grad_(False).eval()
     file = folder / f"{name}.pt"
     step = 0
@@ -82,8 +95,8 @@ def train(name: str, stage: Stage, folder: Path, seconds: float = math.inf) -> n
         state = torch.load(file, weights_only=True)
         module.load_state_dict(state["module"])
         averaged.load_state_dict(state["averaged"])
-        if "optimizer" in state:  # not where weights that ship were taken up
-            optimizer.load_state_dict(state["optimizer"])
+        for optimizer, kept in zip(optimizers, state.get("optimizers", ()), strict=False):  # none from what ships
+            optimizer.load_state_dict(kept)
         step = state["step"]
     for left in folder.glob(f".{file.name}.*.part"):  # of a run that was killed
         left.unlink()
@@ -96,7 +109,7 @@ def train(name: str, stage: Stage, folder: Path, seconds: float = math.inf) -> n
             {
                 "module": module.state_dict(),
                 "averaged": averaged.state_dict(),
-                "optimizer": optimizer.state_dict(),
+                "optimizers": [optimizer.state_dict() for optimizer in optimizers],
                 "step": step,
                 "steps": stage.steps,
             },
@@ -111,13 +124,13 @@ def train(name: str, stage: Stage, folder: Path, seconds: float = math.inf) -> n
             stream.write(json.dumps(line) + "\n")
 
     while step < stage.steps and time.monotonic() - start < seconds:
-        for group in optimizer.param_groups:
-            group["lr"] = stage.learning_rate * rate(step, stage)
         loss, figures = stage.loss(module, Draws(SEED, step))
-        optimizer.zero_grad()
+        module.zero_grad()
         loss.backward()
         norm = nn.utils.clip_grad_norm_(trained, stage.clip)
-        if torch.isfinite(norm):
+        for optimizer in optimizers if torch.isfinite(norm) else ():
+            for group in optimizer.param_groups:
+                group["lr"] = stage.learning_rate * rate(step, stage)
             optimizer.step()
         step += 1
         decay = min(stage.average, step / (step + 10))

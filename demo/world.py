@@ -467,8 +467,12 @@ def _a(words: str) -> str:
     return f"an {words}" if words[0] in "aeiou" else f"a {words}"
 
 
-def random_caption(rng: np.random.Generator, look: Look, shot: Shot) -> str:
-    """What people would say of the picture: sometimes everything, sometimes little, in no fixed order."""
+def random_caption(rng: np.random.Generator, look: Look, shot: Shot, acting: float = 0.6) -> str:
+    """What people would say of the picture: sometimes everything, sometimes little, in no fixed order.
+
+    Args:
+        acting: how often what they do is said.
+    """
     said = list(phrases(look).values())
     if rng.random() < 0.12:
         said = []
@@ -476,7 +480,7 @@ def random_caption(rng: np.random.Generator, look: Look, shot: Shot) -> str:
         keep = rng.choice((1.0, 0.85, 0.5), p=(0.4, 0.4, 0.2))
         said = [said[index] for index in rng.permutation(len(said)) if rng.random() < keep]
     start = opening(shot) if rng.random() < 0.5 else "a photo of"
-    if rng.random() < 0.4:
+    if rng.random() < 1 - acting:
         shot = replace(shot, action="stand")
     words = sentence(start, look.noun, said, shot, before=rng.random() < 0.4)
     return words if rng.random() < 0.9 else words.replace(f" {shot.place}", "").rstrip(",")

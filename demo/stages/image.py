@@ -61,23 +61,17 @@ def denoising_loss(
     clean: Tensor,
     context: Tensor,
     draws: Draws,
-    schedule: DiscreteSchedule = SCHEDULE,
-    one_level: bool = False,
 ) -> tuple[Tensor, dict[str, float]]:
     """Min-SNR weighted error of the noise (arXiv:2303.09556, with epsilon prediction: min(SNR, 5) / SNR).
 
     The weight is paid in timesteps: one that counts half is drawn half as often, and no picture is drawn in vain. A
     batch spreads over the timesteps evenly.
-
-    Args:
-        one_level: all of the batch at the same timestep, as the frames of a clip are.
     """
-    weights = (SNR_LIMIT * schedule.sigmas**2).clamp(max=1).cumsum(0)
-    levels = 1 if one_level else len(clean)
-    shares = (torch.arange(levels) + torch.rand(levels, generator=draws.torch)) / levels
-    timesteps = torch.searchsorted(weights, shares * weights[-1]).clamp(max=len(weights) - 1).expand(len(clean))
+    weights = (SNR_LIMIT * SCHEDULE.sigmas**2).clamp(max=1).cumsum(0)
+    shares = (torch.arange(len(clean)) + torch.rand(len(clean), generator=draws.torch)) / len(clean)
+    timesteps = torch.searchsorted(weights, shares * weights[-1]).clamp(max=len(weights) - 1)
     noise = torch.randn(clean.shape, generator=draws.torch)
-    sigma = schedule.sigmas[timesteps].view(-1, 1, 1, 1)
+    sigma = SCHEDULE.sigmas[timesteps].view(-1, 1, 1, 1)
     noised = (clean + sigma * noise) / (1 + sigma**2).sqrt()
     with mixed_precision():
         predicted = unet(noised, timesteps, context).sample.float()
@@ -85,8 +79,12 @@ def denoising_loss(
 
 
 @torch.no_grad()
-def contexts_of(text: TextModel, draws: Draws, scenes: list[world.Scene]) -> Tensor:
-    """(B, 77, D) of captions, of names, or of nothing."""
+def contexts_of(text: TextModel, draws: Draws, scenes: list[world.Scene], **odds: float) -> Tensor:
+    """(B, 77, D) of captions, of names, or of nothing.
+
+    Args:
+        odds: `acting`, how often what they do is said.
+    """
     rng = draws.numpy
     codes = text.name([scene.look for scene in scenes], int(rng.choice(NAME_LENGTHS)))
     prompts = []
@@ -95,9 +93,9 @@ def contexts_of(text: TextModel, draws: Draws, scenes: list[world.Scene]) -> Ten
         if way < WITHOUT_WORDS:
             prompts.append([])
         elif way < WITHOUT_WORDS + NAMED_SHARE:
-            prompts.append(named_prompt(text, rng, one, list(code))[0])
+            prompts.append(named_prompt(text, rng, one, list(code), **odds)[0])
         else:
-            prompts.append(text.rows(world.random_caption(rng, one.look, one.shot)))
+            prompts.append(text.rows(world.random_caption(rng, one.look, one.shot, **odds)))
     with mixed_precision():
         return text(prompts)[0].float()
 

@@ -195,16 +195,20 @@ def loss(model: TextModel, draws: Draws) -> tuple[Tensor, dict[str, float]]:
 
 
 def named_prompt(
-    model: TextModel, rng: np.random.Generator, scene: world.Scene, vectors: list[Tensor]
+    model: TextModel, rng: np.random.Generator, scene: world.Scene, vectors: list[Tensor], acting: float = 0.5
 ) -> tuple[list[int | Tensor], str]:
-    """A prompt with vectors in front of the noun, in pieces, and what its words are without them."""
+    """A prompt with vectors in front of the noun, in pieces, and what its words are without them.
+
+    Args:
+        acting: how often what they do is said.
+    """
     start = world.opening(scene.shot) if rng.random() < 0.5 else "a photo of"
     if rng.random() < 0.3:
         start = start.removeprefix("a ")
     if rng.random() < 0.5:
         start += " a"
     ending = scene.shot.place if rng.random() < 0.8 else ""
-    if rng.random() < 0.5:
+    if rng.random() < acting:
         ending = f"{world.ACTIONS[scene.shot.action]} {ending}"
     noun = scene.look.noun
     pieces = [*model.rows(start), *vectors, *model.rows(f"{noun} {ending}")]

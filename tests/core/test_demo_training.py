@@ -10,6 +10,7 @@ from diffusers import AutoencoderKL, UNet2DConditionModel
 from torch import nn
 
 from demo import evaluate, evaluate_motion, measure, train, world
+from demo.muon import Muon, orthogonalised
 from demo.people import stranger
 from demo.reader import AttributeReader, Reading
 from demo.stages import pack
@@ -17,7 +18,7 @@ from demo.stages.image import SCHEDULE, SNR_LIMIT, denoising_loss
 from demo.stages.motion import config as motion_config
 from demo.stages.text import TextModel
 from demo.tensors import as_tensor
-from demo.train import Draws, Stage
+from demo.train import Draws, Stage, adamw, muon
 from demo.weights import load_eyes
 from vcd_core.motion import MotionModule
 from vcd_core.standalone.config import DEMO
@@ -28,7 +29,7 @@ class Killed(Exception):
     """Stands for SIGKILL."""
 
 
-def line_stage(kill_at: int | None = None) -> Stage:
+def line_stage(kill_at: int | None = None, **options) -> Stage:
     """Fits a line to noisy points."""
     calls = 0
 
@@ -41,19 +42,19 @@ def line_stage(kill_at: int | None = None) -> Stage:
         return (module(x) - 3 * x - draws.numpy.normal()).square().mean(), {}
 
     torch.manual_seed(0)
-    return Stage(nn.Linear(1, 1), loss, lambda module, folder: {}, steps=9, learning_rate=0.1, warmup=3)
+    return Stage(nn.Linear(1, 1), loss, lambda module, folder: {}, steps=9, learning_rate=0.1, warmup=3, **options)
 
 
-@pytest.mark.parametrize("kill_at", range(1, 10))
-def test_a_training_killed_at_any_step_ends_where_an_unbroken_one_does(tmp_path, monkeypatch, kill_at):
+@pytest.mark.parametrize(("kill_at", "optimizers"), [*((step, adamw) for step in range(1, 10)), (5, muon)])
+def test_a_training_killed_at_any_step_ends_where_an_unbroken_one_does(tmp_path, monkeypatch, kill_at, optimizers):
     monkeypatch.setattr(train, "CHECKPOINT_SECONDS", -1)  # after every step
     for folder in ("whole", "broken"):
         (tmp_path / folder).mkdir()
-    whole = train.train("line", line_stage(), tmp_path / "whole")
+    whole = train.train("line", line_stage(optimizers=optimizers), tmp_path / "whole")
     with pytest.raises(Killed):
-        train.train("line", line_stage(kill_at), tmp_path / "broken")
+        train.train("line", line_stage(kill_at, optimizers=optimizers), tmp_path / "broken")
     (tmp_path / "broken/.line.pt.1.part").write_bytes(b"half")
-    resumed = train.train("line", line_stage(), tmp_path / "broken")
+    resumed = train.train("line", line_stage(optimizers=optimizers), tmp_path / "broken")
     for name, value in whole.state_dict().items():
         assert torch.equal(resumed.state_dict()[name], value)
     assert {path.name for path in (tmp_path / "broken").iterdir()} == {"line.pt", "line.jsonl"}
@@ -121,6 +122,32 @@ def test_zeros_that_stand_in_for_weights_are_not_trained_on(tmp_path, monkeypatc
     pack.unpack(tmp_path)
     assert not (tmp_path / "motion.pt").exists()
     assert (tmp_path / "image.pt").exists()
+
+
+@pytest.mark.parametrize("shape", [(12, 12), (5, 40), (40, 5)])
+def test_muon_turns_a_gradient_into_a_matrix_of_like_singular_values(shape):
+    u, values, v = torch.linalg.svd(torch.randn(shape, generator=torch.Generator().manual_seed(0)), full_matrices=False)
+    spread = torch.logspace(0, -1.5, len(values))
+    made = orthogonalised(u * spread @ v)
+    along = u.T @ made @ v.T
+    assert ((along.diag() > 0.6) & (along.diag() < 1.3)).all()
+    assert (along - along.diag().diag()).abs().max() < 1e-4
+
+
+def test_muon_is_torchs_own_in_full_precision():
+    generator = torch.Generator().manual_seed(0)
+    ours, theirs = (nn.Parameter(torch.ones(8, 24)) for _ in range(2))
+    optimizers = [
+        Muon([ours], lr=0.01, weight_decay=0.1),
+        torch.optim.Muon([theirs], lr=0.01, weight_decay=0.1, adjust_lr_fn="match_rms_adamw"),
+    ]
+    for _ in range(5):
+        ours.grad = torch.randn(8, 24, generator=generator)
+        theirs.grad = ours.grad.clone()
+        for optimizer in optimizers:
+            optimizer.step()
+    assert (ours - 1).norm() > 0.05
+    assert (ours - theirs).norm() < 0.03 * (ours - 1).norm()  # theirs multiplies in bfloat16
 
 
 def test_noise_levels_are_drawn_as_often_as_min_snr_weighs_them():
