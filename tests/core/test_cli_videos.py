@@ -120,15 +120,6 @@ def test_hints_are_seen_frame_by_frame_at_the_size_of_the_clip(vcd, files, film,
     assert {"controlnet 1", "hint 1", "tile_controlnet"} <= record["files"].keys()
 
 
-def test_a_controlnet_changes_what_is_drawn(vcd, files, film, tmp_path):
-    made = []
-    for net in ({}, {"--controlnet": files / "controlnet.safetensors"}):
-        code, _, err = vcd(*arguments(files, "v2v", **{"--size": 64}, **net))
-        assert code == 0, err
-        made.append(frames_of(tmp_path / "out.mp4"))
-    assert (made[0] - made[1]).abs().mean() > 0.003
-
-
 def test_a_hint_that_is_too_short_is_said_before_anything_is_loaded(vcd, files, film, tmp_path):
     write_video(tmp_path / "hint.mp4", torch.zeros(7, 64, 64, 3), 12)
     net = {"--controlnet": files / "controlnet.safetensors", "--hint": "hint.mp4"}
@@ -194,7 +185,8 @@ def test_an_output_that_cannot_be_written_is_said_first(vcd, files, film, tmp_pa
 def test_the_record_says_what_a_clip_was_made_of(vcd, files, film, tmp_path):
     token = IDToken("ava", torch.zeros(2, 32), "woman", 1, "sd15", "2024-01-01")
     saved = save_id_token(token, tmp_path / "embeddings")
-    code, _, err = vcd(*arguments(files, "upscale", **{"--prompt": "embedding:ava woman", "--seed": 7}))
+    as_it_is = {"--upscale-by": 1, "--tile-strength": 0}
+    code, _, err = vcd(*arguments(files, "upscale", **{"--prompt": "embedding:ava woman", "--seed": 7}, **as_it_is))
     assert code == 0, err
     record = json.loads((tmp_path / "out.mp4.json").read_text())
 

@@ -77,6 +77,12 @@ def motion_module(server: Server, request: pytest.FixtureRequest) -> str:
 
 
 @pytest.fixture(scope="session")
+def controlnet(server: Server) -> str:
+    """The name of a ControlNet of random weights, for ControlNetLoader."""
+    return server.place("controlnet", random_models.controlnet(), "controlnet-random.safetensors")
+
+
+@pytest.fixture(scope="session")
 def motion_lora(server: Server) -> str:
     """The name of a motion LoRA of random weights for the v2 module."""
     return server.place("animatediff_motion_lora", random_models.motion_lora(), "motion-lora-random.safetensors")

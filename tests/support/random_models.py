@@ -348,6 +348,13 @@ def motion_module(version: str = "v3", seed: int = 0, strength: float = 0.5) -> 
     )
 
 
+def controlnet(seed: int = 0) -> Path:
+    """A ControlNet (0.7 GB, fp16) for SD1.5, whose hint changes what it says."""
+    return cached(
+        f"controlnet-random-seed{seed}-r{VERSION}.safetensors", lambda: collect(random_controlnet(Drawer(seed)))
+    )
+
+
 def motion_lora(seed: int = 0, rank: int = 64, strength: float = 0.5, has_middle: bool = True) -> Path:
     """A motion LoRA (39 MB at rank 64, fp16) for every attention of a v2 motion module."""
     kind = "v2" if has_middle else "v3"
