@@ -1,6 +1,5 @@
 """Stable Diffusion 1.5 behind the core's ports."""
 
-from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import torch
@@ -10,9 +9,7 @@ from ..identity import PLACEHOLDER
 from ..sampling import DiscreteSchedule
 from ..sampling.guidance import Denoise
 from .config import PROMPT_LENGTH
-
-Prompt = Sequence[str | Tensor]
-"""A prompt in pieces: words, and (n, D) learned vectors between them."""
+from .tokenizer import Prompt, check_length, word_ids
 
 
 @dataclass(frozen=True)
@@ -75,7 +72,7 @@ class StableDiffusion:
         return self.unet(noised.to(dtype), timesteps, encoder_hidden_states=context.to(dtype)).sample.float()
 
     def embed_words(self, words: str) -> Tensor:
-        ids = self._word_ids(words)
+        ids = word_ids(words, self.tokenizer)
         if not ids:
             raise ValueError("the class noun is empty: give a word for what the subject is, such as woman or cat")
         return self.text_encoder.get_input_embeddings().weight[ids].detach().float().cpu()
@@ -93,11 +90,12 @@ class StableDiffusion:
         Raises:
             ValueError: the prompt is too long, or vectors are not of the encoder's width.
         """
+        check_length(prompt, self.tokenizer)
         embeddings = self.text_encoder.get_input_embeddings()
         ids, positions, vectors = [self.tokenizer.bos_token_id], [], []
         for piece in prompt:
             if isinstance(piece, str):
-                ids += self._word_ids(piece)
+                ids += word_ids(piece, self.tokenizer)
                 continue
             if piece.shape[1] != embeddings.embedding_dim:
                 raise ValueError(
@@ -107,12 +105,6 @@ class StableDiffusion:
             positions += range(len(ids), len(ids) + len(piece))
             vectors.append(piece.to(self.device))
             ids += [self.tokenizer.pad_token_id] * len(piece)
-        if len(ids) > PROMPT_LENGTH - 1:
-            words = " ".join(piece.strip() if isinstance(piece, str) else PLACEHOLDER for piece in prompt)
-            raise ValueError(
-                f"the prompt {words!r} has {len(ids) - 1} tokens, the text encoder takes {PROMPT_LENGTH - 2}: "
-                "shorten it"
-            )
         ids += [self.tokenizer.eos_token_id]
         ids += [self.tokenizer.pad_token_id] * (PROMPT_LENGTH - len(ids))
 
@@ -125,6 +117,3 @@ class StableDiffusion:
         finally:
             if hook is not None:
                 hook.remove()
-
-    def _word_ids(self, text: str) -> list[int]:
-        return self.tokenizer(text, add_special_tokens=False, verbose=False).input_ids

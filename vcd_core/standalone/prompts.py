@@ -6,6 +6,7 @@ from pathlib import Path
 from torch import Tensor
 
 from ..identity import TOKEN_SUFFIXES, check_token_name, load_id_token
+from .tokenizer import check_length, clip_tokenizer
 
 _SUBJECT = re.compile(r"""embedding:([^\s,()]*?)(?=[.!?;:'"]*(?:[\s,()]|$))""", re.IGNORECASE)
 _WEIGHT = re.compile(r":\s*[\d.]+\s*\)")
@@ -17,7 +18,8 @@ def parse_prompt(prompt: str, embeddings: Path | None) -> list[str | Tensor]:
     The notation is ComfyUI's, so the same text works there.
 
     Raises:
-        ValueError: an unknown name, a file that is no ID token, or ComfyUI's (word:1.2), which is not known here.
+        ValueError: an unknown name, a file that is no ID token, ComfyUI's (word:1.2), which is not known here, or more
+            than the text encoder takes.
     """
     if weighted := _WEIGHT.search(prompt):
         raise ValueError(
@@ -29,7 +31,9 @@ def parse_prompt(prompt: str, embeddings: Path | None) -> list[str | Tensor]:
         name = check_token_name(subject[1].removesuffix(".safetensors"))
         pieces += [prompt[end : subject.start()], _vectors(name, embeddings)]
         end = subject.end()
-    return [*pieces, prompt[end:]]
+    pieces.append(prompt[end:])
+    check_length(pieces, clip_tokenizer())
+    return pieces
 
 
 def tokens_in(prompt: str, embeddings: Path | None) -> dict[str, Path]:

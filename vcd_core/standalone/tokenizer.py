@@ -4,9 +4,16 @@ import functools
 import gzip
 import json
 import tempfile
+from collections.abc import Sequence
 from pathlib import Path
 
+from torch import Tensor
+
+from ..identity import PLACEHOLDER
 from .config import PROMPT_LENGTH, VOCABULARY
+
+Prompt = Sequence[str | Tensor]
+"""A prompt in pieces: words, and (n, D) learned vectors between them."""
 
 MERGES_FILE = Path(__file__).with_name("bpe_simple_vocab_16e6.txt.gz")
 START_WORD, END_WORD = "<|startoftext|>", "<|endoftext|>"
@@ -32,3 +39,17 @@ def clip_tokenizer():
         vocabulary_file.write_text(json.dumps({word: index for index, word in enumerate(words)}), encoding="utf-8")
         merges_file.write_text("\n".join([lines[0], *merges]), encoding="utf-8")
         return CLIPTokenizer(str(vocabulary_file), str(merges_file), pad_token=END_WORD, model_max_length=PROMPT_LENGTH)
+
+
+def word_ids(words: str, tokenizer) -> list[int]:
+    return tokenizer(words, add_special_tokens=False, verbose=False).input_ids
+
+
+def check_length(prompt: Prompt, tokenizer) -> None:
+    """Raises ValueError for a prompt that the text encoder would have to cut."""
+    count = sum(len(word_ids(piece, tokenizer)) if isinstance(piece, str) else len(piece) for piece in prompt)
+    if count > PROMPT_LENGTH - 2:
+        words = " ".join(piece.strip() if isinstance(piece, str) else PLACEHOLDER for piece in prompt)
+        raise ValueError(
+            f"the prompt {words!r} has {count} tokens, the text encoder takes {PROMPT_LENGTH - 2}: shorten it"
+        )
