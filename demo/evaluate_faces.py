@@ -2,7 +2,8 @@
 
 Each character's token (the one of `demo.evaluate`, where that has run) is drawn as a clip far away, with a face of 18
 to 32 pixels, and Face VCD draws that face anew. The attribute reader says how much like the character each frame's face
-is before and after; the likeness of neighbouring frames where the picture was drawn anew says how smoothly it moves.
+is before and after. How smoothly it moves is the likeness of neighbouring frames where the picture was drawn anew, as
+they are (smoothness) and laid over each other by their optical flow (steadiness).
 Clips are kept, so that a stopped run goes on where it was.
 """
 
@@ -23,7 +24,7 @@ from vcd_core.standalone.pipeline import ClipOptions, make_clip
 
 from . import evaluate, measure, world
 from .compare import interval
-from .evaluate_motion import likeness_of_neighbours
+from .evaluate_motion import likeness_of_neighbours, steadiness
 from .faces import CROP, FAR, NEAR, STRENGTH, draw_faces_anew
 from .people import NEW_PLACES
 from .report import frames_of, write_contact_sheet
@@ -39,6 +40,9 @@ FIGURES = (
     "after",
     "gain",
     "smoothness before",
+    "after",
+    "gain",
+    "steadiness before",
     "after",
     "gain",
 )
@@ -62,7 +66,7 @@ def clips_of(
 def figures_of(eyes: measure.Eyes, number: int, clips: dict[str, Tensor]) -> tuple[float, ...]:
     """FIGURES of one character, means over its frames; likeness over those in which a face was found in both clips.
 
-    Smoothness is not a number where nothing was drawn anew.
+    Smoothness and steadiness are not a number where nothing was drawn anew.
     """
     look, where = evaluate.character(number), clips["mask"].amax(0) > 0.5
     read = [eyes.read(clips[name].movedim(-1, 1)) for name in ("before", "after")]
@@ -73,7 +77,12 @@ def figures_of(eyes: measure.Eyes, number: int, clips: dict[str, Tensor]) -> tup
     boxes = [faces[0].box for faces in eyes.detector.detect(clips["before"].movedim(-1, 1)) if faces]
     size = np.mean([max(x1 - x0, y1 - y0) for x0, y0, x1, y1 in boxes]) if boxes else np.nan
     found = [np.mean([one.look is not None for one in readings]) for readings in read]
-    return size, *found, before, after, after - before, smooth, smooth_after, smooth_after - smooth
+    steady, steady_after = (steadiness(clips[name], where) for name in ("before", "after"))
+    return (
+        *(size, *found, before, after, after - before),
+        *(smooth, smooth_after, smooth_after - smooth),
+        *(steady, steady_after, steady_after - steady),
+    )
 
 
 def main() -> int:
