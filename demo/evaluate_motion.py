@@ -116,10 +116,11 @@ def evaluate(clips: int, out: Path) -> None:
         for number in range(clips):
             caption, drawn = world_clip(action, number)
             found = [through_autoencoder(model, drawn)]
+            seed = number * len(world.MOTIONS) + action_number  # one of its own: clips that start alike move alike
             for gamma in GAMMAS:
-                options = ClipOptions(FRAMES, measure.SIZE, measure.STEPS, measure.CFG, gamma=gamma, seed=number)
+                options = ClipOptions(FRAMES, measure.SIZE, measure.STEPS, measure.CFG, gamma=gamma, seed=seed)
                 made = measure.kept_pictures(
-                    out / f"{action}-{number:02}-{gamma}.safetensors",
+                    out / f"{action}-{number:02}-{gamma}-{seed}.safetensors",
                     lambda caption=caption, options=options: {
                         "clip": make_clip(model, [caption], [""], options, motion)
                     },
