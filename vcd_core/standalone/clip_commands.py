@@ -191,9 +191,8 @@ def v2v(arguments: argparse.Namespace) -> None:
     steps += sum(_steps_of(options, pieces, sampling.steps) for options in stages)
     with _steps(steps, "drawing") as progress:
         refine = tile_refiner(model, prompt, negative, sampling, whole, motion, progress, controls)
-        refine_large = tile_refiner(
-            model, tile_prompt, negative, sampling, tiles, motion, progress, _tile_controls(arguments)
-        )
+        tile_controls = _tile_controls(arguments) if tiles in stages else []
+        refine_large = tile_refiner(model, tile_prompt, negative, sampling, tiles, motion, progress, tile_controls)
         draw_faces = _faces_drawn(model, face_prompts, negative, sampling, motion, plan, crop, faces, progress)
 
         def all_stages(frames: Frames) -> Frames:
