@@ -1,6 +1,6 @@
 """The command line: what it writes, what it says, and with which exit code it ends."""
 
-import os
+import multiprocessing
 import re
 import signal
 import subprocess
@@ -12,7 +12,7 @@ from pathlib import Path
 import av
 import pytest
 import torch
-from narrow_checkpoint import CONFIG, load_narrow
+from narrow_checkpoint import load_narrow
 from PIL import Image
 from safetensors.torch import load_file
 
@@ -133,26 +133,14 @@ def test_a_killed_training_goes_on_and_ends_as_an_unbroken_one(vcd, files, tmp_p
     """SIGKILL after the first checkpoint."""
     monkeypatch.setattr(pipeline, "SAVE_EVERY", 2)
     arguments = [str(word) for word in train_arguments(files, **{"--steps": 12})]
-    script = (
-        "import sys\nfrom functools import partial\nimport torch\n"
-        "from vcd_core.standalone import checkpoint, cli, commands, console, pipeline\n"
-        "from vcd_core.standalone.config import ModelConfig\n"
-        "torch.set_num_threads(1)\npipeline.SAVE_EVERY = 2\n"
-        f"console.load_checkpoint = partial(checkpoint.load_checkpoint, config={CONFIG!r})\n"
-        "sys.exit(cli.main(sys.argv[1:]))"
-    )
     folder = tmp_path / "embeddings"
-    running = subprocess.Popen(
-        [sys.executable, "-c", script, *arguments],
-        cwd=tmp_path,
-        env={**os.environ, "PYTHONPATH": str(ROOT)},
-        stderr=subprocess.PIPE,
-    )
-    while not list(folder.glob("ava-*.training")) and running.poll() is None:
+    running = multiprocessing.get_context("fork").Process(target=cli.main, args=(arguments,))
+    running.start()
+    while not list(folder.glob("ava-*.training")) and running.is_alive():
         time.sleep(0.01)
     running.kill()
-    complaint = running.communicate()[1].decode()
-    assert running.returncode == -signal.SIGKILL, complaint
+    running.join()
+    assert running.exitcode == -signal.SIGKILL
     (kept,) = folder.glob("*.training")
     assert [path for path in folder.iterdir() if path.suffix != ".part"] == [kept]
 

@@ -40,10 +40,10 @@ class MotionConfig:
     heads: int = 8
 
 
-def sinusoidal_positions(count: int, channels: int, device=None) -> Tensor:
+def sinusoidal_positions(count: int, channels: int) -> Tensor:
     """(1, count, channels), float32: sin(t ω_i) and cos(t ω_i) interleaved, ω_i = 10000^(−2i/channels)."""
-    time = torch.arange(count, device=device)[:, None]
-    frequency = torch.exp(torch.arange(0, channels, 2, device=device) * (-math.log(10000.0) / channels))
+    time = torch.arange(count)[:, None]
+    frequency = torch.exp(torch.arange(0, channels, 2) * (-math.log(10000.0) / channels))
     waves = torch.stack([torch.sin(time * frequency), torch.cos(time * frequency)], dim=-1)
     return waves.reshape(1, count, channels)
 
@@ -66,7 +66,7 @@ OPERATIONS = SimpleNamespace(Linear=Linear, LayerNorm=nn.LayerNorm, GroupNorm=nn
 class PositionalEncoding(nn.Module):
     def __init__(self, channels: int, max_frames: int, dtype=None, device=None):
         super().__init__()
-        self.register_buffer("pe", sinusoidal_positions(max_frames, channels, device).to(dtype))
+        self.register_buffer("pe", sinusoidal_positions(max_frames, channels).to(device, dtype))
 
     def forward(self, tokens: Tensor) -> Tensor:
         return tokens + self.pe[:, : tokens.shape[1]].to(tokens)
