@@ -4,9 +4,11 @@ import functools
 import hashlib
 import os
 import pickle
+import pickletools
+import warnings
 import zipfile
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 import torch
@@ -86,12 +88,15 @@ def read_pickle(path: Path, also: Sequence[type] = ()) -> object:
             "PyTorch to 2.6 or newer, or use a .safetensors file of the same model"
         )
     try:
-        with torch.serialization.safe_globals(list(also)):
+        with torch.serialization.safe_globals(list(also)), warnings.catch_warnings():
+            warnings.filterwarnings("ignore", "Detected pickle protocol")
             return torch.load(path, map_location="cpu", weights_only=True, mmap=zipfile.is_zipfile(path))
     except pickle.UnpicklingError as error:
-        if any(sign in str(error) for sign in ("Unsupported global", "Unsupported class", "Trying to")):
+        found = any(sign in str(error) for sign in ("Unsupported global", "Unsupported class", "Trying to"))
+        if found or _is_pickle(path):  # of the protocols that PyTorch does not write
+            what = "holds" if found else "is a pickle of a kind that is not read here, and may hold"
             raise ValueError(
-                f"{path.name} holds Python objects besides tensors. Loading it could run code, so it was"
+                f"{path.name} {what} Python objects besides tensors. Loading it could run code, so it was"
                 " refused: use a .safetensors file of the same model"
             ) from error
         raise ValueError(f"{path.name} is damaged or no PyTorch file: download it again") from error
@@ -108,6 +113,22 @@ def read_pickle(path: Path, also: Sequence[type] = ()) -> object:
         AssertionError,
     ) as error:
         raise ValueError(f"{path.name} is damaged or no PyTorch file: download it again") from error
+
+
+def _is_pickle(path: Path) -> bool:
+    """Whether a file, or torch.save's part of an archive, is a whole pickle; it is looked through, not run."""
+    with ExitStack() as opened:
+        stream = opened.enter_context(path.open("rb"))
+        if zipfile.is_zipfile(path):
+            archive = opened.enter_context(zipfile.ZipFile(path))
+            name = next((name for name in archive.namelist() if name.endswith("data.pkl")), None)
+            if name is None:
+                return False
+            stream = opened.enter_context(archive.open(name))
+        try:
+            return any(operation.name == "STOP" for operation, _, _ in pickletools.genops(stream))
+        except (ValueError, EOFError, zipfile.BadZipFile):
+            return False
 
 
 def _check_there(path: Path) -> None:

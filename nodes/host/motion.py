@@ -75,7 +75,7 @@ def add_motion_lora(model: ModelPatcher, path: Path, strength: float) -> ModelPa
         )
     (weights,) = modules
     lora = read_motion_lora(path)
-    check_motion_lora(weights.model, lora)
+    check_motion_lora(weights.model, lora, path.name)
     tensors = {}
     for name, (up, down, alpha) in lora.items():
         tensors[f"{name}.lora_up.weight"] = up

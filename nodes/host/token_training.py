@@ -135,6 +135,7 @@ def train_token(
                 progress.update_absolute(state.step, recipe.options.steps, picture)
                 model_management.throw_exception_if_processing_interrupted()
         except TrainingDiverged as error:
+            checkpoint.unlink(missing_ok=True)  # it would only diverge again
             if error.last is None:
                 raise
             kept = save_partial_id_token(_token(about, error.last), folder)

@@ -7,7 +7,7 @@ import torch
 from scipy import stats
 from torch.testing import assert_close
 
-from vcd_core.noise import correlate, correlate_sampler_noise, correlated_noise
+from vcd_core.noise import correlate, correlated_noise
 
 FRAMES = 6
 every_gamma = pytest.mark.parametrize("gamma", [0.0, 0.05, 0.15, 0.5, 0.95, 1.0])
@@ -106,12 +106,6 @@ def test_the_generator_is_the_only_source_of_randomness():
 def test_another_dtype_is_the_float32_chain_rounded(dtype):
     chain = correlated_noise((FRAMES, 4, 8, 8), 0.5, seeded())
     assert torch.equal(correlated_noise((FRAMES, 4, 8, 8), 0.5, seeded(), dtype=dtype), chain.to(dtype))
-
-
-def test_step_noise_of_a_sampler_is_correlated():
-    white = torch.randn(FRAMES, 4, 8, 8, generator=seeded())
-    sampler = correlate_sampler_noise(lambda sigma, sigma_next: white * sigma, 0.4)
-    assert torch.equal(sampler(torch.tensor(2.0), torch.tensor(1.0)), correlate(white * 2, 0.4))
 
 
 @pytest.mark.parametrize("gamma", [-0.01, 1.01, math.nan])

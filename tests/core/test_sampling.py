@@ -41,15 +41,21 @@ def geometric(steps, high=8.0, low=0.05):
     return torch.logspace(math.log10(high), math.log10(low), steps + 1, dtype=torch.float64)
 
 
-def error(sampler, steps):
+def uneven(steps, high=8.0, low=0.05):
+    """Steps that shrink, also on a logarithmic scale."""
+    return geometric(1, high, low)[1] + (high - low) * torch.linspace(1, 0, steps + 1, dtype=torch.float64) ** 2
+
+
+def error(sampler, steps, sigmas_of):
     x = torch.linspace(-9, 9, 7, dtype=torch.float64)
-    sigmas = geometric(steps)
+    sigmas = sigmas_of(steps)
     return (sampler(ideal, x, sigmas) - flow(x, sigmas[0], sigmas[-1])).abs().max().item()
 
 
+@pytest.mark.parametrize("sigmas_of", [geometric, uneven])
 @pytest.mark.parametrize(("sampler", "order"), [(euler, 1), (ddim, 1), (dpmpp_2m, 2)])
-def test_order_of_convergence(sampler, order):
-    observed = math.log2(error(sampler, 160) / error(sampler, 320))
+def test_order_of_convergence(sampler, order, sigmas_of):
+    observed = math.log2(error(sampler, 160, sigmas_of) / error(sampler, 320, sigmas_of))
     assert observed == pytest.approx(order, abs=0.15)
 
 
@@ -143,11 +149,23 @@ def test_sigmas_fall_from_the_schedule_s_top_to_zero(sigmas_of):
     assert sigmas[-1] == 0
 
 
-@pytest.mark.parametrize(("strength", "total"), [(1.0, 20), (0.5, 40), (0.8, 25), (0.2, 100)])
+@pytest.mark.parametrize(("strength", "total"), [(1.0, 20), (0.5, 40), (0.8, 25), (0.2, 100), (0.3, 66)])
 def test_partial_denoising_takes_the_last_steps_of_a_longer_schedule(strength, total):
     schedule = DiscreteSchedule.from_betas("scaled_linear")
     sigmas_of = lambda steps: normal_sigmas(schedule, steps)  # noqa: E731
     assert torch.equal(partial_sigmas(sigmas_of, 20, strength), sigmas_of(total)[-21:])
+
+
+def test_karras_sigmas_are_even_in_their_seventh_root():
+    """Karras et al. 2022 (arXiv:2206.00364), equation 5 with rho 7."""
+    roots = karras_sigmas(DiscreteSchedule.from_betas("linear"), 20)[:-1].double() ** (1 / 7)
+    assert_close(roots.diff(), roots.diff().mean().expand(19), rtol=1e-4, atol=0)
+
+
+def test_normal_sigmas_are_even_in_their_timesteps():
+    schedule = DiscreteSchedule.from_betas("linear")
+    expected = schedule.sigma(torch.linspace(999, 0, 20))
+    assert_close(normal_sigmas(schedule, 20)[:-1], expected, rtol=1e-5, atol=0)
 
 
 def test_strength_zero_takes_no_step_and_beyond_one_is_refused(start):

@@ -72,7 +72,7 @@ def test_schedules_agree(ours, theirs):
         assert_close(sigmas_of(schedule, 17), comfy.samplers.calculate_sigmas(sampling, name, 17), rtol=1e-4, atol=1e-6)
 
 
-@pytest.mark.parametrize("strength", [1.0, 0.8, 0.35, 0.0])
+@pytest.mark.parametrize("strength", [1.0, 0.8, 0.35, 0.3, 0.0])
 def test_partial_denoising_means_what_comfyui_s_denoise_means(narrow, strength):
     model, _ = narrow
     theirs = comfy.samplers.KSampler(model, 20, torch.device("cpu"), "euler", "normal", strength).sigmas

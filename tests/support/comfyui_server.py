@@ -113,10 +113,6 @@ class Server:
     # -- its folders
 
     @property
-    def output_directory(self) -> Path:
-        return self.base / "output"
-
-    @property
     def input_directory(self) -> Path:
         return self.base / "input"
 
@@ -136,12 +132,6 @@ class Server:
     def log(self, characters: int = 6000) -> str:
         """The end of what it printed."""
         return self.log_path.read_text(encoding="utf-8", errors="replace")[-characters:]
-
-    def peak_memory(self) -> int:
-        """The most bytes of RAM it has held at once (VmHWM)."""
-        status = Path(f"/proc/{self.process.pid}/status").read_text()
-        line = next(line for line in status.splitlines() if line.startswith("VmHWM"))
-        return int(line.split()[1]) * 1024
 
     def check_alive(self) -> None:
         if self.process.poll() is not None:
@@ -170,29 +160,6 @@ class Server:
     def free(self) -> None:
         """Unloads the models and drops the cached outputs; done before the next prompt starts."""
         self.post("/free", {"unload_models": True, "free_memory": True}).raise_for_status()
-
-    def upload_image(self, image: Path | np.ndarray, name: str | None = None) -> str:
-        """Puts a picture into the input folder, over one of the same name; returns LoadImage's name for it.
-
-        Args:
-            image: a file, or (H, W, 3) in [0, 1].
-            name: required with an array.
-        """
-        if isinstance(image, np.ndarray):
-            path = self.base / "temp" / name
-            path.parent.mkdir(exist_ok=True)
-            Image.fromarray((image * 255).round().astype(np.uint8)).save(path)
-        else:
-            path = image
-        with path.open("rb") as stream:
-            response = requests.post(
-                f"{self.url}/upload/image",
-                files={"image": (name or path.name, stream)},
-                data={"overwrite": "true"},
-                timeout=60,
-            )
-        response.raise_for_status()
-        return response.json()["name"]
 
     def queue(self, graph: Graph, timeout: float = 900) -> Result:
         """Runs a graph to its end. A failure is a Result too; `.check()` makes it an error."""

@@ -2,10 +2,8 @@
 
 from pathlib import Path
 
-from comfyui_hosts import vcd_home
 from PIL import Image
 
-PERSON = "woman"
 CROPS = ((96, 0, 352, 256), (112, 16, 336, 240), (48, 0, 400, 352), (128, 0, 320, 192), (0, 0, 512, 512))
 
 
@@ -21,15 +19,3 @@ def portrait_crops(count: int = len(CROPS)) -> list[Image.Image]:
     picture = portrait()
     crops = [picture.crop(box) for box in CROPS[:count]]
     return [crop.transpose(Image.Transpose.FLIP_LEFT_RIGHT) if i % 2 else crop for i, crop in enumerate(crops)]
-
-
-def portrait_files(count: int = len(CROPS)) -> list[Path]:
-    """The same as files, kept in VCD_HOME/test-photos."""
-    folder = vcd_home() / "test-photos"
-    folder.mkdir(parents=True, exist_ok=True)
-    paths = [folder / f"portrait-{index}.png" for index in range(count)]
-    for path, crop in zip(paths, portrait_crops(count), strict=True):
-        if not path.exists():
-            crop.save(path.with_suffix(".part"), format="PNG")
-            path.with_suffix(".part").replace(path)
-    return paths

@@ -1,7 +1,7 @@
 """Learning the token vectors: everything else of the model stays as it is."""
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Protocol
 
@@ -138,7 +138,7 @@ class TrainingDiverged(RuntimeError):
     """The loss, its gradient or the vectors stopped being finite.
 
     Attributes:
-        last: the state after the last good step, None if there was none.
+        last: the last state whose vectors were seen to give a finite loss, None if there was none.
     """
 
     def __init__(self, what: str, step: int, learning_rate: float, last: TrainingState | None) -> None:
@@ -249,7 +249,7 @@ def train_id_token(
     """
     device = examples.latents.device
     initial = initial.detach().to(device, torch.float32)
-    last = state
+    last = None
     state = state or TrainingState(0, 0, initial, initial, torch.zeros_like(initial), torch.zeros_like(initial))
     state = replace(state, vectors=state.vectors.to(device))
     pull = 1.0 if options.hold_norm else options.learning_rate * options.weight_decay
@@ -268,6 +268,7 @@ def train_id_token(
         loss, parts = _within_memory(task, batch, vectors.trained, state)
         if not math.isfinite(loss):
             raise TrainingDiverged("loss", number, options.learning_rate, last)
+        last = state if state.step > 0 else None
         state = vectors.update(replace(state, step=number, losses=(*state.losses, loss), parts=parts))
         if state.headroom < LEAST_HEADROOM:
             raise TrainingDiverged("gradient", number, options.learning_rate, last)
@@ -278,7 +279,6 @@ def train_id_token(
             state = replace(state, checks=(*state.checks, task.fixed_loss(held_out, state)))
         if not state.checks or (checked and state.stale == 0):
             state = replace(state, vectors=state.newest)
-        last = state
         yield state
 
 
@@ -362,21 +362,25 @@ class _Denoising:
             [in_context(examples.prompts[row], self.contexts[one]) for row, one in zip(rows, said, strict=True)],
         )
 
-    def loss(self, batch: _Batch, vectors: Tensor) -> Tensor:
-        predicted = self.predict(batch, batch.prompts, vectors)
+    def encoded(self, prompts: Sequence[str], vectors: Tensor) -> dict[str, Tensor]:
+        """Each prompt's context, to be differentiated by itself."""
+        with torch.no_grad():
+            contexts = {prompt: self.model.encode_prompt(prompt, vectors) for prompt in dict.fromkeys(prompts)}
+        return {prompt: context.detach().requires_grad_() for prompt, context in contexts.items()}
+
+    def loss(self, batch: _Batch, vectors: Tensor, contexts: Mapping[str, Tensor]) -> Tensor:
+        predicted = self.predict(batch, batch.prompts, contexts)
         loss = masked_loss(predicted, batch.noise, batch.masks)
         if self.context_weight > 0:
             of_the_class = [prompt.replace(f"{PLACEHOLDER} ", "") for prompt in batch.prompts]
             with torch.no_grad():
-                without = self.predict(batch, of_the_class, vectors)
+                without = self.predict(batch, of_the_class, self.encoded(of_the_class, vectors))
             loss = loss + self.context_weight * context_loss(predicted, without, batch.masks)
         return loss
 
-    def predict(self, batch: _Batch, prompts: Sequence[str], vectors: Tensor) -> Tensor:
-        encoded = {prompt: self.model.encode_prompt(prompt, vectors) for prompt in dict.fromkeys(prompts)}
-        return self.model.predict_noise(
-            batch.noised, batch.timesteps, torch.stack([encoded[prompt] for prompt in prompts])
-        )
+    def predict(self, batch: _Batch, prompts: Sequence[str], contexts: Mapping[str, Tensor]) -> Tensor:
+        context = torch.stack([contexts[prompt] for prompt in prompts])
+        return self.model.predict_noise(batch.noised, batch.timesteps, context)
 
     def accumulate(self, batch: _Batch, vectors: Tensor, parts: int, headroom: float) -> float:
         """Leaves the gradient of the batch's loss in `vectors.grad`; returns the loss, and just that if not finite.
@@ -384,15 +388,22 @@ class _Denoising:
         A half-precision model would round the small gradients of a mean to nothing; times the area of the masks they
         survive, so they are taken of the loss times that and divided again. Where that is too much for it, there
         remains something that is not finite, and the next one is to be scaled less.
+
+        The gradient goes back to the contexts first; then each prompt is encoded once more and takes it on to the
+        vectors. So what the text encoder keeps for that never stands in memory beside what the UNet keeps.
         """
         scale = headroom * batch.masks.sum(dim=(1, 2, 3)).mean()
         vectors.grad, total = None, 0.0
         for part in batch.split(parts):
-            loss = self.loss(part, vectors) * (len(part.prompts) / len(batch.prompts))
+            contexts = self.encoded(part.prompts, vectors)
+            loss = self.loss(part, vectors, contexts) * (len(part.prompts) / len(batch.prompts))
             total += loss.item()
             if not math.isfinite(total):
                 return total
             (scale * loss).backward()
+            del loss
+            for prompt, context in contexts.items():
+                self.model.encode_prompt(prompt, vectors).backward(context.grad)
         vectors.grad.div_(scale)
         return total
 
@@ -405,7 +416,9 @@ class _Denoising:
         count = max(len(examples.prompts), FIXED_DRAWS)
         rows = (torch.arange(count) % len(examples.prompts)).tolist()
         batch = self.draw(examples, rows, _generator(0, 0))
-        mean = sum(self.loss(part, state.newest).item() for part in batch.split(count)) / count
+        newest = state.newest
+        losses = (self.loss(part, newest, self.encoded(part.prompts, newest)).item() for part in batch.split(count))
+        mean = sum(losses) / count
         return mean if math.isfinite(mean) else math.inf
 
 

@@ -79,7 +79,10 @@ def read_motion_state_dict(path: str | Path) -> tuple[dict[str, Tensor], MotionC
     if not any(".motion_modules." in key for key in tensors) or any(
         part in key for key in tensors for part in ("lora", "controlnet_")
     ):
-        raise ValueError(f"{path.name} is not a motion module; it looks like {_looks_like(tensors)}")
+        raise ValueError(
+            f"{path.name} is not a motion module; it looks like {_looks_like(tensors)}. Use an AnimateDiff v2 or v3 "
+            "module for SD1.5 here"
+        )
 
     tensors = {animatediff_name(key): value for key, value in tensors.items() if not _is_base_unet(key)}
     split_shared_positions(tensors)

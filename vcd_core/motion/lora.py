@@ -59,23 +59,25 @@ def read_motion_lora(path: str | Path) -> dict[str, LowRank]:
             shapes = f"{tuple(pair['up'].shape)} and {tuple(pair['down'].shape)}"
             raise ValueError(f"{path.name} has factors for {name} that do not fit each other: {shapes}")
         alpha = pair.get("alpha")
+        if alpha is not None and alpha.numel() != 1:
+            raise ValueError(f"{path.name} has {alpha.numel()} numbers for the alpha of {name}: download it again")
         lora[name] = LowRank(pair["up"], pair["down"], None if alpha is None else float(alpha))
     return lora
 
 
-def check_motion_lora(module: MotionModule, lora: dict[str, LowRank]) -> None:
-    """Raises ValueError if the LoRA was made for a module of another shape."""
+def check_motion_lora(module: MotionModule, lora: dict[str, LowRank], called: str = "the motion LoRA") -> None:
+    """Raises ValueError, which names it as `called`, if the LoRA was made for a module of another shape."""
     parameters = dict(module.named_parameters())
     for name, change in lora.items():
         wanted = (len(change.up), change.down.shape[1])
         if name not in parameters:
             raise ValueError(
-                f"the motion LoRA changes {name}, which this motion module does not have: use it with the"
+                f"{called} changes {name}, which this motion module does not have: use it with the"
                 " module version it was made for (AnimateDiff's own are for v2)"
             )
         if (shape := tuple(parameters[name].shape)) != wanted:
             raise ValueError(
-                f"the motion LoRA's change of {name} is {wanted}, but the weight is {shape}: use it with the"
+                f"{called} changes {name} by {wanted}, but the weight is {shape}: use it with the"
                 " module it was made for"
             )
 

@@ -9,12 +9,10 @@ chain can be continued where an earlier one stopped:
 """
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 import torch
 from torch import Tensor
-
-NoiseSampler = Callable[[Tensor, Tensor], Tensor]
 
 
 def correlate(white: Tensor, gamma: float, previous: Tensor | None = None) -> Tensor:
@@ -76,17 +74,6 @@ def correlated_noise(
         previous = _step(white, gamma, previous)
         frame.copy_(previous)
     return noise
-
-
-def correlate_sampler_noise(noise_sampler: NoiseSampler, gamma: float) -> NoiseSampler:
-    """Wraps the per-step noise of an ancestral or SDE sampler, so that the prior survives it.
-
-    Args:
-        noise_sampler: (sigma, sigma_next) -> (F, C, H, W) white noise, k-diffusion's convention.
-        gamma: γ in [0, 1].
-    """
-    _check_gamma(gamma)
-    return lambda sigma, sigma_next: correlate(noise_sampler(sigma, sigma_next), gamma)
 
 
 def _step(white: Tensor, gamma: float, previous: Tensor | None) -> Tensor:

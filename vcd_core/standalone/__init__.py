@@ -5,10 +5,10 @@ Nothing is imported here, so that `vcd --help` is there at once. Where things ar
     config        ModelConfig: the sizes of a model; SD15 and DEMO
     checkpoint    load_checkpoint: one file -> StableDiffusion
     demo_model    load_demo_model, load_demo_motion: the small model that ships; weights_folder checks its files
-    random_model  random_model, random_motion_module: the chain without any weights
     model         StableDiffusion: the ports encode, decode, denoiser, and those that training needs
     prompts       parse_prompt: resolves embedding:NAME from a folder
     motion        inserted_motion: a motion module inside a diffusers UNet
     pipeline      train_token and make_clip, with progress bars
-    cli           the command line; commands and demo do its work
+    controlnet    load_controlnet: ControlNets and their hints
+    cli           the command line; commands, clip_commands and batch do its work, console and record talk and note
 """

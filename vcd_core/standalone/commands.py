@@ -25,7 +25,7 @@ from ..identity import (
 )
 from .batch import run
 from .clip_commands import face, t2v, upscale, v2v
-from .console import loaded, say
+from .console import check_folder, loaded, say
 from .pipeline import plan, train_token
 
 __all__ = ["convert", "face", "run", "t2v", "tokens", "train", "upscale", "v2v"]
@@ -53,7 +53,7 @@ def train(arguments: argparse.Namespace) -> None:
         ),
     )
     photos = load_photos(arguments.photos)
-    arguments.out.mkdir(parents=True, exist_ok=True)
+    check_folder("--out", arguments.out)
     model = loaded(arguments.checkpoint).in_precision(arguments.precision)
     if not arguments.keep_activations:
         model.unet.enable_gradient_checkpointing()
@@ -70,6 +70,7 @@ def train(arguments: argparse.Namespace) -> None:
     try:
         state = train_token(model, planned, checkpoint=checkpoint, linear=arguments.linear_schedule)
     except TrainingDiverged as error:
+        checkpoint.unlink(missing_ok=True)  # it would only diverge again
         failure, state = error, error.last
         if state is None:
             raise ValueError(str(error)) from error

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import torch
 
-from ..motion import MotionModule, load_motion_module, merge_motion_lora, read_motion_lora
+from ..motion import MotionModule, check_motion_lora, load_motion_module, merge_motion_lora, read_motion_lora
 from .checkpoint import load_checkpoint
 from .controlnet import Control, load_controlnet
 from .model import StableDiffusion
@@ -40,8 +40,13 @@ def check_output(output: Path, suffixes: Collection[str]) -> None:
         raise ValueError(f"the output {output} must end in {' or '.join(sorted(suffixes))}")
     if output.is_dir():
         raise ValueError(f"the output {output} is a folder: add a file name")
-    if file := next((part for part in output.parents if part.exists() and not part.is_dir()), None):
-        raise ValueError(f"the output {output} cannot be written: {file} is a file, not a folder")
+    check_folder(f"the output {output}", output.parent)
+
+
+def check_folder(what: str, folder: Path) -> None:
+    """Whether a folder is there or can be made; `what` the user gave is named if not."""
+    if file := next((part for part in (folder, *folder.parents) if part.exists() and not part.is_dir()), None):
+        raise ValueError(f"{what} cannot be written: {file} is a file, not a folder")
 
 
 def motion_of(arguments: argparse.Namespace) -> MotionModule | None:
@@ -54,7 +59,9 @@ def motion_of(arguments: argparse.Namespace) -> MotionModule | None:
     motion = load_motion_module(arguments.motion_module, dtype=torch.float32, device=best_device())
     motion.requires_grad_(False)
     for file, strength in arguments.motion_lora:
-        merge_motion_lora(motion, read_motion_lora(file), strength)
+        lora = read_motion_lora(file)
+        check_motion_lora(motion, lora, file.name)
+        merge_motion_lora(motion, lora, strength)
     return motion
 
 
@@ -64,4 +71,5 @@ def controls_of(named: Sequence[tuple[Path, float]]) -> list[Control]:
 
 def check_frames(motion: MotionModule | None, frames: int, option: str) -> None:
     if motion is not None and frames > motion.config.max_frames:
-        raise ValueError(f"{option} {frames}: this motion module knows at most {motion.config.max_frames}")
+        most = motion.config.max_frames
+        raise ValueError(f"{option} {frames}: the motion module knows {most} frames at most, give {most} or fewer")

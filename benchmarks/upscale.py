@@ -1,0 +1,139 @@
+"""Tiled VCD against the Ultimate SD Upscale pack, in the same ComfyUI: time, seams and flicker.
+
+Clips of the demo model, with its motion module, are enlarged to twice their size by both packs: the same model,
+prompts, sampler, steps and strength, and the same four tiles of 144 pixels; without the motion module, since the peer
+(1.7.1) stops at models that have patches. Needs a ComfyUI and, in VCD_HOME/peers, a checkout of
+ComfyUI_UltimateSDUpscale that is complete (that pack fetches its script from elsewhere when it is first loaded).
+
+Time is that of the whole prompt with everything but the enlarging cached. Seams: mean difference across the lines at
+which tiles or what is kept of them begin or end, over that across all other lines. Flicker: how much of what was drawn
+into the enlarged clip changes from frame to frame, as a mean absolute difference.
+"""
+
+import statistics
+import sys
+import tempfile
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from benchmarks.harness import case, main
+from vcd_core.standalone.tiles import enlarged_by
+
+ROOT = Path(__file__).parents[1]
+sys.path[:0] = [str(ROOT / "scripts"), str(ROOT / "tests/support")]
+
+from comfyui_hosts import find_hosts, vcd_home  # noqa: E402
+from comfyui_server import Server, start_server  # noqa: E402
+from graphs import Graph  # noqa: E402
+
+PEER = vcd_home() / "peers/ComfyUI_UltimateSDUpscale"
+SIDE, FRAMES = 128, 16
+TILE, OVERLAP = 144, 32
+LINES = (2 * SIDE - TILE, SIDE, TILE)  # of both packs' tiles, and the middle, where the peer goes from one to the next
+SAMPLING = {"steps": 8, "cfg": 5.0, "sampler_name": "euler", "scheduler": "normal"}
+STRENGTH = 0.3
+PROMPTS = (
+    "a woman with a grey hat, a blue striped shirt, on a beach",
+    "a man with a brown beard, a green plain shirt, in a kitchen",
+    "a robot with blue eyes, in a forest",
+    "a cat with orange fur, in the snow",
+)
+
+
+class Comparison:
+    """A graph that draws a clip and enlarges it by either pack."""
+
+    def __init__(self, server: Server, number: int) -> None:
+        self.server, self.number = server, number
+        self.graph = graph = Graph()
+        demo = graph.add("VCD_DemoModel", style="soft")
+        self.vae = [demo, 3]
+        texts = (f"a photo of {PROMPTS[number]}", "")
+        words = [graph.add("CLIPTextEncode", text=text, clip=[demo, 2]) for text in texts]
+        self.model = {"model": [demo, 0], "positive": [words[0], 0], "negative": [words[1], 0]}
+        empty = graph.add("EmptyLatentImage", width=SIDE, height=SIDE, batch_size=FRAMES)
+        drawn = graph.add(
+            "VCD_Sampler",
+            **self.model
+            | {"model": [demo, 1]}
+            | SAMPLING
+            | {"steps": 20, "seed": number, "gamma": 0.1, "denoise": 1.0},
+            latent_image=[empty, 0],
+        )
+        self.clip = [graph.add("VAEDecode", samples=[drawn, 0], vae=self.vae), 0]
+
+    def run(self, class_type: str, **inputs: object) -> tuple[float, Tensor]:
+        """Seconds, and the clip (F, H, W, 3) in [0, 1] that a node makes, or with "" the small clip."""
+        graph = Graph(self.graph)
+        made = [graph.add(class_type, **inputs), 0] if class_type else self.clip
+        saved = graph.add("PreviewImage", images=made)
+        result = self.server.queue(graph).check()
+        return result.seconds, torch.from_numpy(result.images(saved))
+
+    def ours(self, seed: int) -> tuple[float, Tensor]:
+        tiles = {"upscale_by": 2.0, "strength": STRENGTH, "gamma": 0.1, "tile": TILE, "overlap": OVERLAP}
+        return self.run(
+            "VCD_TiledVCD",
+            **self.model | SAMPLING | tiles | {"window": FRAMES, "window_overlap": 4},
+            clip=self.clip,
+            vae=self.vae,
+            seed=seed,
+        )
+
+    def peer(self, seed: int) -> tuple[float, Tensor]:
+        tiles = {"upscale_by": 2.0, "denoise": STRENGTH, "mode_type": "Linear", "tile_width": SIDE, "tile_height": SIDE}
+        tiles |= {"tile_padding": TILE - SIDE, "mask_blur": 8, "seam_fix_mode": "None", "seam_fix_denoise": 1.0}
+        tiles |= {"seam_fix_width": 64, "seam_fix_mask_blur": 8, "seam_fix_padding": 16}
+        return self.run(
+            "UltimateSDUpscaleCustomSample",
+            **self.model | SAMPLING | tiles | {"force_uniform_tiles": True, "tiled_decode": False, "batch_size": 1},
+            image=self.clip,
+            vae=self.vae,
+            seed=seed,
+        )
+
+
+def seams(clip: Tensor) -> float:
+    across, others = [], []
+    for axis in (1, 2):
+        difference = clip.diff(dim=axis).abs().movedim(axis, 0).flatten(1).mean(1)
+        at_line = torch.zeros(len(difference), dtype=torch.bool)
+        at_line[[line - 1 for line in LINES]] = True
+        across.append(difference[at_line])
+        others.append(difference[~at_line])
+    return (torch.cat(across).mean() / torch.cat(others).mean()).item()
+
+
+def flicker(clip: Tensor, small: Tensor) -> float:
+    return (clip - enlarged_by(small, 2.0)).diff(dim=0).abs().mean().item()
+
+
+def run() -> list[dict]:
+    hosts = find_hosts()
+    if not hosts or not (PEER / "repositories/ultimate_sd_upscale/scripts").is_dir():
+        sys.stderr.write(f"benchmarks.upscale is left out: it needs a ComfyUI, and the whole of its peer in {PEER}\n")
+        return []
+    measures: dict[str, list[list[float]]] = {"time": [[], []], "seams": [[], []], "flicker": [[], []]}
+    with (
+        tempfile.TemporaryDirectory() as base,
+        start_server(hosts[0], Path(base), packs=(ROOT, PEER)) as server,
+    ):
+        for number in range(len(PROMPTS)):
+            comparison = Comparison(server, number)
+            small = comparison.run("")[1]
+            comparison.ours(100), comparison.peer(100)  # to warm up
+            for side, make in enumerate((comparison.ours, comparison.peer)):
+                seconds, clip = make(number)
+                for name, value in zip(measures, (seconds, seams(clip), flicker(clip, small)), strict=True):
+                    measures[name][side].append(value)
+    targets, units = {"time": 1.03, "seams": 1.0, "flicker": 1.0}, {"time": "s", "seams": "", "flicker": ""}
+    return [
+        case(name, units[name], *(statistics.median(values) for values in sides), targets[name])
+        for name, sides in measures.items()
+    ]
+
+
+if __name__ == "__main__":
+    main("upscale", run)
