@@ -9,6 +9,8 @@ from pathlib import Path
 
 import pytest
 
+from vcd_core.standalone.cli import STANDALONE_MODULES
+
 ROOT = Path(__file__).parents[2]
 
 # Imports point from later rows to earlier ones; packages of one row do not know each other.
@@ -85,6 +87,25 @@ def test_importing_every_core_module_brings_nothing_heavy():
     report = json.loads(run.stdout.splitlines()[-1])
     assert report["imported"]
     assert HEAVY & set(report["loaded"]) == set()
+
+
+def third_party(source: str) -> set[str]:
+    """The packages from elsewhere that a source imports anywhere in it."""
+    names = set()
+    for node in ast.walk(ast.parse(source)):
+        if isinstance(node, ast.Import):
+            names |= {alias.name.partition(".")[0] for alias in node.names}
+        elif isinstance(node, ast.ImportFrom) and not node.level:
+            names.add(node.module.partition(".")[0])
+    return names - sys.stdlib_module_names - {"vcd_core"}
+
+
+def test_everything_that_is_imported_comes_with_an_extra_or_is_asked_for_by_name():
+    """`STANDALONE_MODULES` are what '.[standalone]' brings; the others are named where they are missing."""
+    core, asked_for = {"torch", "numpy", "einops", "safetensors"}, {"insightface", "segment_anything"}
+    files = sorted((ROOT / "vcd_core").rglob("*.py"))
+    found = set().union(*(third_party(path.read_text(encoding="utf-8")) for path in files))
+    assert found <= core | asked_for | STANDALONE_MODULES
 
 
 def test_imports_point_one_way():
