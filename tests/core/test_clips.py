@@ -4,6 +4,7 @@ from dataclasses import replace
 
 import pytest
 import torch
+from motion_weights import PerFrameNorm
 from narrow_model import NARROW
 from random_pipeline import random_model, random_motion_module
 from torch.testing import assert_close
@@ -149,17 +150,6 @@ def test_frames_see_each_other_while_motion_is_inserted_and_only_then(model, mot
     assert not any(module._forward_hooks for module in model.unet.modules())
 
 
-class PerFrameNorm(torch.nn.Module):
-    """Undoes the one difference between diffusers' temporal transformer and AnimateDiff's: frames are normed alone."""
-
-    def __init__(self, norm):
-        super().__init__()
-        self.norm = norm
-
-    def forward(self, x):  # (B, C, F, H, W)
-        return torch.stack([self.norm(frame) for frame in x.unbind(2)], dim=2)
-
-
 @torch.no_grad()
 @pytest.mark.parametrize("has_middle", [True, False])
 def test_temporal_transformers_sit_where_diffusers_motion_unet_has_them(model, rng, has_middle):
@@ -182,7 +172,7 @@ def test_temporal_transformers_sit_where_diffusers_motion_unet_has_them(model, r
     theirs = UNetMotionModel.from_unet2d(model.unet, adapter).eval()
     for module in list(theirs.modules()):
         if type(module).__name__ == "AnimateDiffTransformer3D":
-            module.norm = PerFrameNorm(module.norm)
+            module.norm.__class__ = PerFrameNorm
 
     x, context = torch.randn(3, 4, 8, 8, generator=rng), model.encode_pieces(["a cat"]).expand(3, -1, -1)
     expected = theirs(x.movedim(0, 1)[None], 500, encoder_hidden_states=context).sample[0].movedim(1, 0)

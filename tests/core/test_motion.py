@@ -3,7 +3,7 @@
 import pytest
 import torch
 from diffusers.models.unets.unet_motion_model import AnimateDiffTransformer3D
-from einops import rearrange
+from motion_weights import PerFrameNorm
 
 import vcd_core.motion.transformer as transformer
 from vcd_core.motion import MotionConfig, MotionModule, TemporalTransformer, config_from_state_dict
@@ -12,12 +12,6 @@ from vcd_core.motion.files import animatediff_name
 CLIPS, FRAMES, MAX_FRAMES, CHANNELS = 2, 5, 9, 64
 PREFIX = "down_blocks.0.motion_modules.0."
 CONFIG = MotionConfig((CHANNELS,), (1,), (1,), mid_block=False, max_frames=MAX_FRAMES, heads=4)
-
-
-class PerFrameNorm(torch.nn.GroupNorm):
-    def forward(self, x):  # (B, C, F, H, W)
-        per_frame = super().forward(rearrange(x, "b c f h w -> (b f) c h w"))
-        return rearrange(per_frame, "(b f) c h w -> b c f h w", b=len(x))
 
 
 def scatter(module, rng):

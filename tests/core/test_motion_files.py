@@ -7,6 +7,7 @@ import re
 import pytest
 import torch
 from diffusers import MotionAdapter
+from motion_weights import write
 from safetensors.torch import save_file
 
 from vcd_core.motion import (
@@ -73,14 +74,6 @@ LAYOUTS = {
     "adapter.safetensors": adapter_layout,
     "adapter.bin": adapter_layout,
 }
-
-
-def write(path, content):
-    if path.suffix == ".safetensors":
-        save_file({key: value.clone() for key, value in content.items()}, path)
-    else:
-        torch.save(content, path)
-    return path
 
 
 PRECISIONS = (torch.float32, torch.float16, torch.bfloat16)

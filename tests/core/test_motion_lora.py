@@ -4,7 +4,7 @@ import copy
 
 import pytest
 import torch
-from safetensors.torch import save_file
+from motion_weights import write
 
 from vcd_core.motion import (
     MotionConfig,
@@ -30,14 +30,6 @@ def weights():
 @pytest.fixture(scope="module")
 def loaded(weights, tmp_path_factory):
     return load_motion_module(write(tmp_path_factory.mktemp("motion") / "module.safetensors", weights))
-
-
-def write(path, content):
-    if path.suffix == ".safetensors":
-        save_file({key: value.clone() for key, value in content.items()}, path)
-    else:
-        torch.save(content, path)
-    return path
 
 
 def lora_pair(rng, channels=32, rank=4):

@@ -7,18 +7,13 @@ import torch
 from diffusers import MotionAdapter, UNet2DConditionModel, UNetMotionModel
 from diffusers.models.unets.unet_motion_model import AnimateDiffTransformer3D
 from einops import rearrange
+from motion_weights import PerFrameNorm
 
 from vcd_core.motion import MotionConfig, MotionModule
 from vcd_core.motion.files import animatediff_name, split_shared_positions
 
 CLIPS, FRAMES = 2, 4
 slow = pytest.mark.skipif("VCD_SLOW_TESTS" not in os.environ, reason="1.3 billion weights: set VCD_SLOW_TESTS=1")
-
-
-class PerFrameNorm(torch.nn.GroupNorm):
-    def forward(self, x):  # (B, C, F, H, W)
-        per_frame = super().forward(rearrange(x, "b c f h w -> (b f) c h w"))
-        return rearrange(per_frame, "(b f) c h w -> b c f h w", b=len(x))
 
 
 def insert(module: MotionModule, unet: UNet2DConditionModel):

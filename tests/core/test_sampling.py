@@ -156,6 +156,13 @@ def test_partial_denoising_takes_the_last_steps_of_a_longer_schedule(strength, t
     assert torch.equal(partial_sigmas(sigmas_of, 20, strength), sigmas_of(total)[-21:])
 
 
+def test_more_noise_than_a_step_leaves_room_for_is_cut_to_that(start):
+    """Beyond it, what is left of the old noise would be the root of a negative number."""
+    sigmas = geometric(4)
+    noise = lambda sigma, sigma_next: torch.zeros(start.shape)  # noqa: E731
+    assert torch.isfinite(euler_ancestral(wavy, start, sigmas, eta=3.0, noise_sampler=noise)).all()
+
+
 def test_karras_sigmas_are_even_in_their_seventh_root():
     """Karras et al. 2022 (arXiv:2206.00364), equation 5 with rho 7."""
     roots = karras_sigmas(DiscreteSchedule.from_betas("linear"), 20)[:-1].double() ** (1 / 7)
