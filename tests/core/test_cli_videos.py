@@ -336,7 +336,7 @@ def test_a_run_without_tokens_and_with_single_values(vcd, jobs, tmp_path):
         ({"colour": "red"}, "unrecognized arguments: --colour=red"),
         ({"checkpoint": None}, "--checkpoint"),
         ({"checkpoint": "nowhere.safetensors"}, "nowhere.safetensors"),
-        ({"frames": 200}, "frames 200: this motion module knows at most"),
+        ({"frames": 200}, "frames 200: the motion module knows 32 frames at most, give 32 or fewer"),
         ({"more": "- ["}, "is no YAML"),
         ({"seeds": -1}, "--seed"),
         ({"seed": 1}, "the key seed is called seeds here"),
