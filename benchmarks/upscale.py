@@ -46,7 +46,7 @@ class Comparison:
     """A graph that draws a clip and enlarges it by either pack."""
 
     def __init__(self, server: Server, number: int) -> None:
-        self.server, self.number = server, number
+        self.server = server
         self.graph = graph = Graph()
         demo = graph.add("VCD_DemoModel", style="soft")
         self.vae = [demo, 3]

@@ -22,6 +22,7 @@ from vcd_core.identity import (
     save_id_token,
 )
 from vcd_core.motion import MotionModule
+from vcd_core.standalone.console import check_folder
 from vcd_core.standalone.demo_model import (
     STYLE_FILE,
     load_demo_face_detector,
@@ -56,8 +57,7 @@ def run(arguments: argparse.Namespace) -> None:
     start = time.perf_counter()
     require_memory()
     out: Path = arguments.out
-    if file := next((part for part in (out, *out.parents) if part.exists() and not part.is_dir()), None):
-        raise ValueError(f"--out {out}: {file} is a file, name a folder")
+    check_folder(f"--out {out}", out)
     own = arguments.photos is not None
     name = "subject" if own else arguments.character
     noun = arguments.noun if own else CAST[name][0]

@@ -401,7 +401,6 @@ class _Denoising:
             if not math.isfinite(total):
                 return total
             (scale * loss).backward()
-            del loss
             for prompt, context in contexts.items():
                 self.model.encode_prompt(prompt, vectors).backward(context.grad)
         vectors.grad.div_(scale)

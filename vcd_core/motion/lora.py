@@ -83,13 +83,16 @@ def check_motion_lora(module: MotionModule, lora: dict[str, LowRank], called: st
 
 
 @torch.no_grad()
-def merge_motion_lora(module: MotionModule, lora: dict[str, LowRank], strength: float) -> None:
+def merge_motion_lora(
+    module: MotionModule, lora: dict[str, LowRank], strength: float, called: str = "the motion LoRA"
+) -> None:
     """Adds strength times the LoRA to the module's weights, in place; −strength undoes it up to rounding.
 
     Raises:
-        ValueError: the LoRA was made for a module of another shape; the weights are untouched then.
+        ValueError: the LoRA, which is named as `called`, was made for a module of another shape; the weights are
+            untouched then.
     """
-    check_motion_lora(module, lora)
+    check_motion_lora(module, lora, called)
     parameters = dict(module.named_parameters())
     for name, change in lora.items():
         weight = parameters[name]

@@ -53,7 +53,7 @@ def train(arguments: argparse.Namespace) -> None:
         ),
     )
     photos = load_photos(arguments.photos)
-    check_folder("--out", arguments.out)
+    check_folder(f"--out {arguments.out}", arguments.out)
     model = loaded(arguments.checkpoint).in_precision(arguments.precision)
     if not arguments.keep_activations:
         model.unet.enable_gradient_checkpointing()

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import torch
 
-from ..motion import MotionModule, check_motion_lora, load_motion_module, merge_motion_lora, read_motion_lora
+from ..motion import MotionModule, load_motion_module, merge_motion_lora, read_motion_lora
 from .checkpoint import load_checkpoint
 from .controlnet import Control, load_controlnet
 from .model import StableDiffusion
@@ -46,7 +46,7 @@ def check_output(output: Path, suffixes: Collection[str]) -> None:
 def check_folder(what: str, folder: Path) -> None:
     """Whether a folder is there or can be made; `what` the user gave is named if not."""
     if file := next((part for part in (folder, *folder.parents) if part.exists() and not part.is_dir()), None):
-        raise ValueError(f"{what} cannot be written: {file} is a file, not a folder")
+        raise ValueError(f"{what}: {file} is a file, name a folder")
 
 
 def motion_of(arguments: argparse.Namespace) -> MotionModule | None:
@@ -59,9 +59,7 @@ def motion_of(arguments: argparse.Namespace) -> MotionModule | None:
     motion = load_motion_module(arguments.motion_module, dtype=torch.float32, device=best_device())
     motion.requires_grad_(False)
     for file, strength in arguments.motion_lora:
-        lora = read_motion_lora(file)
-        check_motion_lora(motion, lora, file.name)
-        merge_motion_lora(motion, lora, strength)
+        merge_motion_lora(motion, read_motion_lora(file), strength, file.name)
     return motion
 
 

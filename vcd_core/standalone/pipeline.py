@@ -112,7 +112,7 @@ def train_token(
         linear: as the plan was made.
 
     Raises:
-        TrainingDiverged: carries the state after the last good step.
+        TrainingDiverged: carries the last good state.
         ValueError: not memory enough for one picture.
     """
     from tqdm import tqdm
