@@ -44,6 +44,7 @@ class Way:
         augmentation: of the photos; None for as they are and mirrored.
         levels: ranges of the noise level, each with vectors of its own.
         context: the token learns to leave the surroundings to the prompt.
+        margin: by how much masks grow, in parts of a photo's side.
     """
 
     tokens: int = run.TOKENS
@@ -52,23 +53,26 @@ class Way:
     augmentation: Augmentation | None = None
     levels: int = 1
     context: bool = True
+    margin: float = run.MASK_MARGIN
 
 
 WORDLESS = Augmentation(far_words=(), near_words=())  # the demo model knows none of these words
 WAYS = {
     "ours": Way(),
     "textual inversion: one vector, no masks": Way(tokens=1, masked=False, context=False),
-    "the paper's loss alone": Way(context=False),
+    "masks without a margin": Way(margin=0.0),
+    "the paper's loss alone": Way(context=False, margin=0.0),
     "no masks": Way(masked=False, context=False),
     "one vector": Way(tokens=1),
     "augmented": Way(augmentation=WORDLESS),
     "three ranges of noise": Way(levels=3),
     "photos of one place": Way(places=PHOTO_PLACES[:1]),
-    "photos of one place, the paper's loss alone": Way(places=PHOTO_PLACES[:1], context=False),
+    "photos of one place, the paper's loss alone": Way(places=PHOTO_PLACES[:1], context=False, margin=0.0),
     "photos of one place, no masks": Way(places=PHOTO_PLACES[:1], masked=False, context=False),
 }
 PAIRS = (
     ("ours", "textual inversion: one vector, no masks"),
+    ("ours", "masks without a margin"),
     ("ours", "the paper's loss alone"),
     ("the paper's loss alone", "no masks"),
     ("ours", "one vector"),
@@ -119,7 +123,9 @@ def learn(model: StableDiffusion, photos: Sequence[Photo], way: Way, noun: str, 
     options = run.training_options(seed)
     if not way.context:
         options = replace(options, context_weight=0.0)
-    recipe = Recipe(noun, run.SIZE, way.tokens * way.levels, augmentation=way.augmentation, options=options)
+    recipe = Recipe(
+        noun, run.SIZE, way.tokens * way.levels, augmentation=way.augmentation, options=options, mask_margin=way.margin
+    )
     return run.learn(model, photos, recipe).vectors
 
 

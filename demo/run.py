@@ -48,7 +48,7 @@ from .tiles import STEPS as TILE_STEPS
 from .weights import WEIGHTS, load_eyes
 
 FRAMES, SIZE, FPS, TOKENS = 16, 128, 8.0, 4
-STEPS, BATCH, LEARNING_RATE = 100, 8, 3e-3
+STEPS, BATCH, LEARNING_RATE, MASK_MARGIN = 100, 8, 3e-3, 1 / 8
 FAR_PLACE = "in a desert"
 CLIPS = {"beach": "on a beach", "snow": "in the snow", "moon": "on the moon"}
 
@@ -85,7 +85,7 @@ def run(arguments: argparse.Namespace) -> None:
         clips[called] = clip
         files[called] = write_video(out / f"{title}.mp4", clip, FPS).name
 
-    pictures = torch.stack([cropped(photo, SIZE) for photo in photos])
+    pictures = torch.stack([cropped(photo, SIZE, MASK_MARGIN) for photo in photos])
     faded = pictures[:, :3] * (0.25 + 0.75 * pictures[:, 3:])
     sheet = write_contact_sheet(
         out / "contact_sheet.png",
@@ -171,7 +171,7 @@ def token_of(
     model: StableDiffusion, photos: Sequence[Photo], name: str, noun: str, seed: int
 ) -> tuple[IDToken, list[float]]:
     """The token, and the loss of every step."""
-    recipe = Recipe(noun, SIZE, TOKENS, augmentation=None, options=training_options(seed))
+    recipe = Recipe(noun, SIZE, TOKENS, augmentation=None, options=training_options(seed), mask_margin=MASK_MARGIN)
     state = learn(model, photos, recipe)
     return IDToken(name, state.vectors, noun, state.step, base="demo model"), list(state.losses)
 

@@ -150,6 +150,16 @@ class TrainIDToken(io.ComfyNode):
                     tooltip="Noise levels to train on. The method's released code takes linear ones, which are not "
                     "those of Stable Diffusion 1.5; only for comparison.",
                 ),
+                io.Float.Input(
+                    "mask_margin",
+                    default=0.0,
+                    min=0.0,
+                    max=0.5,
+                    step=0.005,
+                    optional=True,
+                    tooltip="How much masks grow, in parts of a photo's side, so that the subject's outline is learned "
+                    "too. 0.125 is good where context_weight keeps the surroundings out. 0: the masks as they are.",
+                ),
             ],
             outputs=[
                 IDTokenSocket.Output(display_name="token"),
@@ -191,6 +201,7 @@ class TrainIDToken(io.ComfyNode):
         sample_every: int = 50,
         initial_words: str = "",
         schedule: str = OWN_SCHEDULE,
+        mask_margin: float = 0.0,
     ) -> io.NodeOutput:
         recipe = Recipe(
             noun.strip(),
@@ -208,6 +219,7 @@ class TrainIDToken(io.ComfyNode):
                 seed=seed,
                 patience=PATIENCE if early_stop else 0,
             ),
+            mask_margin,
         )
         trained = train_token(
             model,

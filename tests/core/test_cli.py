@@ -323,6 +323,7 @@ def test_defaults_are_those_of_the_library():
         assert getattr(train, name) == getattr(options, name), name
     recipe = Recipe("b")
     assert (train.size, train.tokens, train.initial_words) == (recipe.size, recipe.token_count, recipe.initial_words)
+    assert train.mask_margin == recipe.mask_margin
     assert (train.no_augmentation, train.early_stop) == (recipe.augmentation is None, options.patience)
     t2v = cli.build_parser().parse_args(["t2v", "p", "c.mp4", "--checkpoint", "c"])
     for name, default in vars(ClipOptions()).items():

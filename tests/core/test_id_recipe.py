@@ -72,6 +72,24 @@ def test_a_view_s_mask_covers_of_each_latent_what_it_covers_of_its_pixels():
     assert_close(examples.masks, expected.expand(10, 1, 4, 4), rtol=0, atol=0.1)
 
 
+@pytest.mark.parametrize("early_stop", [False, True])
+@pytest.mark.parametrize("augmentation", [None, Augmentation(views=4, whole=0)])
+def test_more_counts_with_a_mask_margin_in_training_in_the_check_and_in_the_preview(augmentation, early_stop):
+    recipe = replace(RECIPE, size=32, augmentation=augmentation, early_stop=early_stop)
+    plain, wide = (planned(replace(recipe, mask_margin=margin)) for margin in (0.0, 0.125))
+    for few, many in zip(encode_examples(plain, encode), encode_examples(wide, encode), strict=True):
+        if few is not None:
+            assert torch.equal(few.latents, many.latents)
+            assert (few.masks.sum(dim=(1, 2, 3)) < many.masks.sum(dim=(1, 2, 3))).all()
+    assert (plain.shown()[:, 3].sum((1, 2)) < wide.shown()[:, 3].sum((1, 2))).all()
+
+
+@pytest.mark.parametrize("margin", [-0.1, 0.6])
+def test_a_mask_margin_out_of_range_is_refused(margin):
+    with pytest.raises(ValueError, match="mask_margin must lie in"):
+        replace(RECIPE, mask_margin=margin)
+
+
 def test_vectors_begin_at_the_noun_or_at_the_words_that_are_given():
     near = {"rtol": 0.4, "atol": 0}
     assert_close(planned().initial, torch.full((4, 6), 5.0), **near)
@@ -145,6 +163,7 @@ def test_equal_trainings_have_one_fingerprint_and_others_have_not():
                 "initial_words": "cat",
                 "augmentation": None,
                 "early_stop": True,
+                "mask_margin": 0.1,
             }.items()
         ),
         *(

@@ -1,5 +1,7 @@
 """Photos as users have them."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -194,6 +196,26 @@ def test_photos_of_every_size_are_cropped_to_one(size):
     assert picture.min() >= 0
     assert picture.max() <= 1
     torch.testing.assert_close(picture[3], torch.ones(64, 64))
+
+
+@pytest.mark.parametrize("margin", [0.0, 0.05, 0.25])
+def test_a_mask_grows_by_its_margin_to_every_side_and_the_picture_stays(margin):
+    mask = torch.zeros(80, 120)
+    mask[30:50, 50:70] = 1
+    plain, grown = (cropped(photo(mask=mask, height=80, width=120), 160, one) for one in (0.0, margin))
+    assert torch.equal(grown[:3], plain[:3])
+    for axis in (0, 1):  # the square of 40 pixels lies in the middle of 160
+        sides = (grown[3] > 0.5).any(axis).nonzero()
+        assert (sides.min().item(), sides.max().item()) == (60 - round(margin * 160), 99 + round(margin * 160))
+
+
+def test_the_mask_of_a_cut_out_does_not_grow(tmp_path):
+    pixels = np.dstack([gradient(), np.zeros((30, 40), np.uint8)])
+    pixels[8:-8, 8:-8, 3] = 255
+    Image.fromarray(pixels).save(tmp_path / "a.png")
+    (cut_out,) = load_photos(tmp_path)
+    assert torch.equal(cropped(cut_out, 64, 0.2), cropped(cut_out, 64))
+    assert not torch.equal(cropped(replace(cut_out, cut_out=False), 64, 0.2), cropped(cut_out, 64))
 
 
 def test_a_mask_of_another_size_is_refused():

@@ -73,7 +73,11 @@ class Views:
 
 
 def draw_views(
-    photos: Sequence[Photo], size: int, augmentation: Augmentation | None, generator: torch.Generator
+    photos: Sequence[Photo],
+    size: int,
+    augmentation: Augmentation | None,
+    generator: torch.Generator,
+    mask_margin: float = 0.0,
 ) -> Views:
     """Draws the same number of views of every photo, in the photos' order.
 
@@ -81,6 +85,7 @@ def draw_views(
         size: S of the views, in pixels.
         augmentation: None gives two views of each photo, as it is and mirrored.
         generator: the only source of randomness.
+        mask_margin: by how much masks grow, in parts of a photo's side.
 
     Raises:
         ValueError: no photos, or one whose mask shows nothing (see `usable_photos`).
@@ -88,10 +93,10 @@ def draw_views(
     pictures, words, shown = [], [], []
     for photo in photos:
         if augmentation is None:
-            plain = cropped(photo, size)
+            plain = cropped(photo, size, mask_margin)
             drawn = [(plain, ""), (plain.flip(-1), "")]
         else:
-            source = cropped(photo, round(augmentation.enlargements[1] * size))
+            source = cropped(photo, round(augmentation.enlargements[1] * size), mask_margin)
             drawn = [_view(source, size, augmentation, generator) for _ in range(augmentation.views)]
         pictures += [picture for picture, _ in drawn]
         words += [opening for _, opening in drawn]

@@ -24,12 +24,14 @@ class Photo:
         image: (H, W, 3) float32 sRGB in [0, 1].
         mask: (H, W) float32 in [0, 1], 1 where the subject is; None: the whole photo counts.
         caption: words about this photo besides the subject, such as "on a beach".
+        cut_out: around the subject there is nothing to be seen.
     """
 
     name: str
     image: Tensor
     mask: Tensor | None = None
     caption: str = ""
+    cut_out: bool = False
 
     def __post_init__(self) -> None:
         if self.image.ndim != 3 or self.image.shape[2] != 3:
@@ -95,7 +97,7 @@ def usable_photos(photos: Sequence[Photo]) -> tuple[list[Photo], list[str]]:
     return usable, remarks
 
 
-def cropped(photo: Photo, size: int) -> Tensor:
+def cropped(photo: Photo, size: int, margin: float = 0.0) -> Tensor:
     """The largest square around the subject, (4, size, size) float32 in [0, 1]: the image and, last, its mask.
 
     The square's centre is as near to the centre of the mask's bounding box as the borders let it. Resampling is
@@ -104,11 +106,22 @@ def cropped(photo: Photo, size: int) -> Tensor:
     Args:
         photo: one of `usable_photos`.
         size: of the result, in pixels.
+        margin: by how much the mask grows to every side, in parts of the picture's; that of a cut-out stays as it is.
     """
     top, left, side = _square(photo)
     mask = torch.ones(photo.image.shape[:2]) if photo.mask is None else photo.mask
     picture = torch.cat([photo.image.permute(2, 0, 1), mask[None]])[:, top : top + side, left : left + side]
-    return F.interpolate(picture[None], (size, size), mode="bicubic", antialias=True)[0].clamp(0, 1)
+    picture = F.interpolate(picture[None], (size, size), mode="bicubic", antialias=True)[0].clamp(0, 1)
+    if not photo.cut_out:
+        picture[3] = _grown(picture[3], round(margin * size))
+    return picture
+
+
+def _grown(mask: Tensor, radius: int) -> Tensor:
+    """(S, S): the largest value within a square of so many pixels to every side."""
+    for kernel in ((2 * radius + 1, 1), (1, 2 * radius + 1)):
+        mask = F.max_pool2d(mask[None], kernel, 1, tuple(side // 2 for side in kernel))[0]
+    return mask
 
 
 def _problem(photo: Photo) -> str:
@@ -151,6 +164,7 @@ def load_photo(path: Path, mask_path: Path | None = None) -> Photo:
         name=path.name,
         image=torch.from_numpy(image),
         mask=None if mask is None else torch.from_numpy(mask),
+        cut_out=mask is not None and mask_path is None,
         caption=_load_caption(path.with_suffix(".txt")),
     )
 

@@ -37,6 +37,8 @@ class Recipe:
         early_stop: hold the last photo out where there are four or more, use the vectors that fit it best, and stop
             when they no longer do; `options.patience` says how soon.
         options: of the loop.
+        mask_margin: by how much masks grow to every side, in parts of a photo's; those of cut-outs stay. What lies just
+            beyond the subject says where it ends: how short the hair is, that there is no hat. 0 for the paper's masks.
     """
 
     noun: str
@@ -46,10 +48,13 @@ class Recipe:
     augmentation: Augmentation | None = Augmentation()
     early_stop: bool = False
     options: TrainingOptions = TrainingOptions()
+    mask_margin: float = 0.0
 
     def __post_init__(self) -> None:
         if not self.noun.strip():
             raise ValueError("the noun is empty: give a word for what the subject is, such as woman or cat")
+        if not 0 <= self.mask_margin <= 0.5:
+            raise ValueError(f"mask_margin must lie in [0, 0.5] of a photo's side, got {self.mask_margin}")
 
 
 @dataclass(frozen=True)
@@ -73,7 +78,8 @@ class TrainingPlan:
 
     def shown(self) -> Tensor:
         """(N, 4, S, S) in [0, 1], the photos as they are cropped and, last, their masks, for a preview."""
-        return torch.stack([cropped(photo, self.recipe.size) for photo in [*self.photos, *self.held_out]])
+        shown = [*self.photos, *self.held_out]
+        return torch.stack([cropped(photo, self.recipe.size, self.recipe.mask_margin) for photo in shown])
 
 
 def plan_training(
@@ -129,7 +135,7 @@ def _examples(
     latents, masks, prompts = [], [], []
     generator = torch.Generator().manual_seed(seed)
     for photo in photos:
-        views = draw_views([photo], recipe.size, augmentation, generator)
+        views = draw_views([photo], recipe.size, augmentation, generator, recipe.mask_margin)
         latents.append(encode(views.images))
         masks.append(F.interpolate(views.masks, latents[-1].shape[-2:], mode="area"))
         prompts += [_prompt(recipe, words, photo) for words in views.words]

@@ -163,6 +163,12 @@ def _add_train(commands) -> None:
         default=0.0,
         help="teach the token to leave the surroundings to the prompt; 1 is good, a step takes half as long again",
     )
+    train.add_argument(
+        "--mask-margin",
+        type=_not_negative,
+        default=0.0,
+        help="how much masks grow, in parts of a photo's side, so that outlines are learned too; 0.125 is good",
+    )
     train.add_argument("--noise-offset", type=_not_negative, default=0.1, help="of each channel's mean, as released")
     train.add_argument("--linear-schedule", action="store_true", help="the released code's noise levels, to compare")
     train.add_argument("--precision", choices=("float32", "bfloat16", "float16"), default="float32", help="of the UNet")

@@ -51,6 +51,7 @@ def train(arguments: argparse.Namespace) -> None:
             seed=arguments.seed,
             patience=arguments.early_stop,
         ),
+        arguments.mask_margin,
     )
     photos = load_photos(arguments.photos)
     check_folder(f"--out {arguments.out}", arguments.out)
