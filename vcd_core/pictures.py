@@ -26,6 +26,12 @@ def resized(
     return np.stack([np.asarray(channel) for channel in small], -1)
 
 
+def scaled_size(size: tuple[int, int], factor: float) -> tuple[int, int]:
+    """A size (h, w), so many times as large, in whole pixels."""
+    height, width = size
+    return round(height * factor), round(width * factor)
+
+
 def enlarged(frames: Tensor, size: tuple[int, int]) -> Tensor:
     """Frames (F, H, W, C) float32 in [0, 1] at another size (h, w), by `resized`; at their own, as they are."""
     if tuple(frames.shape[1:3]) == size:

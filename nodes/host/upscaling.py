@@ -10,7 +10,7 @@ import torch
 from comfy import model_management
 from torch import Tensor
 
-from ...vcd_core.pictures import enlarged, padded
+from ...vcd_core.pictures import enlarged, padded, scaled_size
 from ...vcd_core.tiles import Cut, check_clip_fits, check_large_enough
 from .noise import CorrelatedNoiseSource
 from .sampling import Sampling, sample
@@ -70,7 +70,7 @@ def enlarge_and_refine(
     parts = sizes.parts(factor)
     clip = clip.float().cpu()
     frames, height, width = clip.shape[:3]
-    size = round(height * upscale_by), round(width * upscale_by)
+    size = scaled_size((height, width), upscale_by)
     if strength > 0:
         check_large_enough(*size)
     check_clip_fits(frames, *size, psutil.virtual_memory().available)

@@ -146,6 +146,7 @@ def test_nothing_to_do_leaves_the_pictures(vcd, files, film, tmp_path, command):
         ("upscale", {"--overlap": 4}, "--overlap 4 must be less than --window, which is 4"),
         ("v2v", {"--window": 8, "--overlap": 6}, "--overlap 6 must be less than --piece, which is 6"),
         ("v2v", {"--tile-prompt": "detail", "--upscale-by": 1}, "--tile-prompt is for what --upscale-by enlarges"),
+        ("v2v", {"--tile-controlnet": "in.mp4", "--upscale-by": 1}, "--tile-controlnet is for what --upscale-by"),
         ("v2v", {"--prompt": "dance " * 80}, "has 80 tokens, the text encoder takes 75: shorten it"),
         ("v2v", {"--which": 1}, "--which chooses a face for --face-prompt"),
         ("v2v", {"--hint": "in.mp4"}, "0 --controlnet and 1 --hint: give a hint for each"),

@@ -31,7 +31,7 @@ from ..faces import (
 )
 from ..identity import load_photo
 from ..motion import MotionModule
-from ..pictures import enlarged
+from ..pictures import enlarged, scaled_size
 from ..tiles import Piece, check_clip_fits, in_pieces, pieces_of
 from ..video import (
     CONTAINERS,
@@ -134,7 +134,7 @@ def upscale(arguments: argparse.Namespace) -> None:
     info = _checked_video(arguments)
     prompt, negative = (parse_prompt(words, arguments.embeddings) for words in (arguments.prompt, arguments.negative))
     options = _tile_options(arguments)
-    height, width = (round(side * options.upscale_by) for side in (info.height, info.width))
+    height, width = scaled_size((info.height, info.width), options.upscale_by)
     motion = motion_of(arguments)
     found = _looked_through(read_video(arguments.video), None, info)
     pieces = _pieces(found, arguments, motion, (height, width))
@@ -152,12 +152,13 @@ def v2v(arguments: argparse.Namespace) -> None:
     """Two passes over the video: one finds cuts and faces, in the other it streams through all stages."""
     start = time.perf_counter()
     info = _checked_video(arguments)
-    size = _scaled_size(info, arguments.size)
+    size = scaled_size((info.height, info.width), arguments.size / min(info.height, info.width))
     whole = TileOptions(1.0, arguments.strength, 0, 0, arguments.window, arguments.overlap)
     tiles = _tile_options(arguments)
-    height, width = (round(side * tiles.upscale_by) for side in size)
-    if arguments.tile_prompt and tiles.upscale_by == 1:
-        raise ValueError("--tile-prompt is for what --upscale-by enlarges: give a number above 1 there too")
+    height, width = scaled_size(size, tiles.upscale_by)
+    for name, given in (("tile-prompt", arguments.tile_prompt), ("tile-controlnet", arguments.tile_controlnet)):
+        if given and tiles.upscale_by == 1:
+            raise ValueError(f"--{name} is for what --upscale-by enlarges: give a number above 1 there too")
     crop = CropOptions(arguments.face_size)
     faces = RefineOptions(arguments.face_strength, arguments.gamma, arguments.seed, arguments.window, arguments.overlap)
     words = (arguments.prompt, arguments.tile_prompt or arguments.prompt, arguments.negative)
@@ -184,7 +185,7 @@ def v2v(arguments: argparse.Namespace) -> None:
         say(line)
     check_frames(motion, min(faces.window, max((len(path.frames) for path in plan.paths), default=1)), "--window")
     record = record_of(arguments)
-    model, controls = loaded(arguments.checkpoint), controls_of(arguments.controlnet)
+    model, controls = loaded(arguments.checkpoint), controls_of(arguments.controlnet if whole.strength > 0 else ())
     sampling = _sampling(arguments)
     stages = (whole, tiles) if tiles.upscale_by > 1 else (whole,)
     steps = window_count(plan.paths, faces) * sampling.steps
@@ -310,12 +311,6 @@ def _tile_options(arguments: argparse.Namespace) -> TileOptions:
     if options.overlap >= options.tile:
         raise ValueError(f"--tile-overlap {options.overlap} must be less than --tile, which is {options.tile}")
     return options
-
-
-def _scaled_size(info: VideoInfo, shorter: int) -> tuple[int, int]:
-    """Height and width with a shorter side of so many pixels."""
-    factor = shorter / min(info.height, info.width)
-    return round(info.height * factor), round(info.width * factor)
 
 
 def _tile_controls(arguments: argparse.Namespace) -> list[Control]:

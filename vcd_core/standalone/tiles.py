@@ -11,7 +11,7 @@ from torch import Tensor
 
 from ..motion import MotionModule
 from ..noise import NoiseChain
-from ..pictures import enlarged, padded
+from ..pictures import enlarged, padded, scaled_size
 from ..sampling import partial_sigmas, start_latents
 from ..tiles import Cut, Tile, TilePlan, check_large_enough, one_after_another, tiled
 from .controlnet import Control, controlled
@@ -56,8 +56,7 @@ class TileOptions:
 
 def enlarged_by(clip: Tensor, upscale_by: float) -> Tensor:
     """A clip (F, H, W, 3) in [0, 1], so many times as large (Lanczos)."""
-    height, width = (round(side * upscale_by) for side in clip.shape[1:3])
-    return enlarged(clip, (height, width))
+    return enlarged(clip, scaled_size(tuple(clip.shape[1:3]), upscale_by))
 
 
 def refine_in_tiles(
