@@ -59,7 +59,7 @@ def vectors_of(model: StableDiffusion, number: int, out: Path) -> Tensor:
 
 def folder_of(out: Path) -> Path:
     """Where tokens and readings are kept that belong to these weights and settings."""
-    return out / measure.fingerprint([MODEL_FILE], run.training_options(0), run.TOKENS)
+    return out / measure.fingerprint([MODEL_FILE], run.training_options(0), run.TOKENS, run.MASK_MARGIN)
 
 
 def draw(model: StableDiffusion, number: int, vectors: Tensor, out: Path) -> dict[str, Tensor]:
