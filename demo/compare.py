@@ -45,6 +45,7 @@ class Way:
         levels: ranges of the noise level, each with vectors of its own.
         context: the token learns to leave the surroundings to the prompt.
         margin: by how much masks grow, in parts of a photo's side.
+        decay: over which last part of the steps the learning rate falls.
     """
 
     tokens: int = run.TOKENS
@@ -54,25 +55,31 @@ class Way:
     levels: int = 1
     context: bool = True
     margin: float = run.MASK_MARGIN
+    decay: float = run.DECAY
 
 
+PUBLISHED = {"context": False, "margin": 0.0, "decay": 0.0}
 WORDLESS = Augmentation(far_words=(), near_words=())  # the demo model knows none of these words
 WAYS = {
     "ours": Way(),
-    "textual inversion: one vector, no masks": Way(tokens=1, masked=False, context=False),
+    "textual inversion: one vector, no masks": Way(tokens=1, masked=False, **PUBLISHED),
+    "textual inversion, its rate falling": Way(tokens=1, masked=False, **PUBLISHED | {"decay": run.DECAY}),
     "masks without a margin": Way(margin=0.0),
-    "the paper's loss alone": Way(context=False, margin=0.0),
-    "no masks": Way(masked=False, context=False),
+    "a rate that stays": Way(decay=0.0),
+    "the paper's loss alone": Way(**PUBLISHED),
+    "no masks": Way(masked=False, **PUBLISHED),
     "one vector": Way(tokens=1),
     "augmented": Way(augmentation=WORDLESS),
     "three ranges of noise": Way(levels=3),
     "photos of one place": Way(places=PHOTO_PLACES[:1]),
-    "photos of one place, the paper's loss alone": Way(places=PHOTO_PLACES[:1], context=False, margin=0.0),
-    "photos of one place, no masks": Way(places=PHOTO_PLACES[:1], masked=False, context=False),
+    "photos of one place, the paper's loss alone": Way(places=PHOTO_PLACES[:1], **PUBLISHED),
+    "photos of one place, no masks": Way(places=PHOTO_PLACES[:1], masked=False, **PUBLISHED),
 }
 PAIRS = (
     ("ours", "textual inversion: one vector, no masks"),
+    ("ours", "textual inversion, its rate falling"),
     ("ours", "masks without a margin"),
+    ("ours", "a rate that stays"),
     ("ours", "the paper's loss alone"),
     ("the paper's loss alone", "no masks"),
     ("ours", "one vector"),
@@ -120,7 +127,7 @@ def draw(model: StableDiffusion, way: Way, name: str, number: int, out: Path) ->
 
 def learn(model: StableDiffusion, photos: Sequence[Photo], way: Way, noun: str, seed: int) -> Tensor:
     """(levels * n, D)"""
-    options = run.training_options(seed)
+    options = replace(run.training_options(seed), decay=way.decay)
     if not way.context:
         options = replace(options, context_weight=0.0)
     recipe = Recipe(

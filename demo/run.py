@@ -48,7 +48,8 @@ from .tiles import STEPS as TILE_STEPS
 from .weights import WEIGHTS, load_eyes
 
 FRAMES, SIZE, FPS, TOKENS = 16, 128, 8.0, 4
-STEPS, BATCH, LEARNING_RATE, MASK_MARGIN = 100, 8, 3e-3, 1 / 8
+STEPS, BATCH, LEARNING_RATE = 100, 8, 3e-3
+DECAY, MASK_MARGIN = 0.6, 1 / 8
 FAR_PLACE = "in a desert"
 CLIPS = {"beach": "on a beach", "snow": "in the snow", "moon": "on the moon"}
 
@@ -155,7 +156,14 @@ def from_far_away(
 
 def training_options(seed: int) -> TrainingOptions:
     return TrainingOptions(
-        STEPS, BATCH, LEARNING_RATE, hold_norm=True, context_weight=1.0, contexts=PHOTO_PLACES, seed=seed
+        STEPS,
+        BATCH,
+        LEARNING_RATE,
+        hold_norm=True,
+        context_weight=1.0,
+        contexts=PHOTO_PLACES,
+        seed=seed,
+        decay=DECAY,
     )
 
 

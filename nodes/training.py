@@ -160,6 +160,16 @@ class TrainIDToken(io.ComfyNode):
                     tooltip="How much masks grow, in parts of a photo's side, so that the subject's outline is learned "
                     "too. 0.125 is good where context_weight keeps the surroundings out. 0: the masks as they are.",
                 ),
+                io.Float.Input(
+                    "decay",
+                    default=0.0,
+                    min=0.0,
+                    max=1.0,
+                    step=0.05,
+                    optional=True,
+                    tooltip="The last part of the steps, over which the learning rate falls to nothing: 0.6 is "
+                    "steadier than a rate that stays. 0: it stays, as in the paper.",
+                ),
             ],
             outputs=[
                 IDTokenSocket.Output(display_name="token"),
@@ -202,6 +212,7 @@ class TrainIDToken(io.ComfyNode):
         initial_words: str = "",
         schedule: str = OWN_SCHEDULE,
         mask_margin: float = 0.0,
+        decay: float = 0.0,
     ) -> io.NodeOutput:
         recipe = Recipe(
             noun.strip(),
@@ -218,6 +229,7 @@ class TrainIDToken(io.ComfyNode):
                 context_weight=context_weight,
                 seed=seed,
                 patience=PATIENCE if early_stop else 0,
+                decay=decay,
             ),
             mask_margin,
         )

@@ -319,6 +319,7 @@ def test_defaults_are_those_of_the_library():
         "context_weight",
         "noise_offset",
         "seed",
+        "decay",
     ):
         assert getattr(train, name) == getattr(options, name), name
     recipe = Recipe("b")

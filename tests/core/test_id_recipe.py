@@ -177,6 +177,7 @@ def test_equal_trainings_have_one_fingerprint_and_others_have_not():
                 "seed": 3,
                 "patience": 2,
                 "check_every": 5,
+                "decay": 0.5,
             }.items()
         ),
     ]

@@ -3,6 +3,7 @@
 import math
 from collections import Counter
 from dataclasses import fields, replace
+from itertools import pairwise
 
 import pytest
 import torch
@@ -221,6 +222,27 @@ def test_surroundings_are_named_while_a_token_learns_to_leave_them_alone():
     assert set(model.prompts) == named | {prompt.replace(f"{PLACEHOLDER} ", "") for prompt in named}
 
 
+@pytest.mark.parametrize(("decay", "expected"), [(0.0, [1] * 8), (0.5, [1] * 5 + [3 / 4, 2 / 4, 1 / 4])])
+def test_the_learning_rate_falls_over_the_last_part_of_the_steps(decay, expected):
+    """Under a gradient that stays the same Adam moves every number by the learning rate."""
+
+    class Steep(LinearModel):
+        def predict_noise(self, noised, timesteps, context):
+            return noised + 1e4 + context.mean()
+
+    options = TrainingOptions(steps=8, learning_rate=0.01, weight_decay=0, decay=decay)
+    initial = torch.zeros(4, WIDTH)
+    states = [initial, *(state.newest for state in train(Steep(), options, initial=initial))]
+    moved = torch.stack([(after - before).mean() for before, after in pairwise(states)])
+    assert_close(moved, -0.01 * torch.tensor(expected), rtol=1e-3, atol=0)
+
+
+@pytest.mark.parametrize("decay", [-0.1, 1.5])
+def test_a_decay_out_of_range_is_refused(decay):
+    with pytest.raises(ValueError, match="decay is a part of the steps"):
+        TrainingOptions(decay=decay)
+
+
 def test_a_norm_that_is_held_stays_while_directions_are_learned():
     initial = torch.randn(4, WIDTH, generator=torch.Generator().manual_seed(1)) * torch.tensor(
         [[0.2], [0.9], [1.5], [4.0]]
@@ -234,7 +256,7 @@ def test_a_norm_that_is_held_stays_while_directions_are_learned():
 
 def test_a_training_that_was_killed_at_any_step_ends_as_an_unbroken_one(tmp_path):
     """Through a file and new objects: all of the state, to the bit."""
-    options = TrainingOptions(steps=9, batch_size=2, learning_rate=0.05, check_every=2)
+    options = TrainingOptions(steps=9, batch_size=2, learning_rate=0.05, check_every=2, decay=0.7)
     arguments = {"pictures": 5, "held_out": examples(2, seed=8)}
     *_, unbroken = train(LinearModel(), options, **arguments)
     for killed in range(1, 9):

@@ -55,6 +55,8 @@ class TrainingOptions:
         steps: optimizer steps.
         batch_size: pictures a step; when there are fewer, some come twice.
         learning_rate: AdamW's.
+        decay: the last part of the steps, in [0, 1], over which the learning rate falls to nothing; 0 keeps it, as the
+            paper does. Vectors of a constant rate depend on what happened to come last.
         weight_decay: pull of each vector's norm towards the one it began with, as strong as AdamW's pull to zero.
         hold_norm: keep each vector's norm at the one it began with, in place of `weight_decay`: longer vectors drown
             the words that say where somebody is.
@@ -78,6 +80,16 @@ class TrainingOptions:
     seed: int = 0
     patience: int = 0
     check_every: int = 20
+    decay: float = 0.0
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.decay <= 1:
+            raise ValueError(f"decay is a part of the steps, in [0, 1], got {self.decay}")
+
+    def learning_rate_of(self, step: int) -> float:
+        """Of one of the steps 1 to `steps`."""
+        falling = self.decay * self.steps
+        return self.learning_rate * min(1.0, (self.steps - step + 1) / falling if falling else 1.0)
 
 
 @dataclass(frozen=True)
@@ -252,8 +264,7 @@ def train_id_token(
     last = None
     state = state or TrainingState(0, 0, initial, initial, torch.zeros_like(initial), torch.zeros_like(initial))
     state = replace(state, vectors=state.vectors.to(device))
-    pull = 1.0 if options.hold_norm else options.learning_rate * options.weight_decay
-    vectors = _TrainedVectors(state, initial.norm(dim=1), options.learning_rate, pull)
+    vectors = _TrainedVectors(state, initial.norm(dim=1))
     task = _Denoising(
         model,
         schedule.sigmas.to(device),
@@ -269,7 +280,9 @@ def train_id_token(
         if not math.isfinite(loss):
             raise TrainingDiverged("loss", number, options.learning_rate, last)
         last = state if state.step > 0 else None
-        state = vectors.update(replace(state, step=number, losses=(*state.losses, loss), parts=parts))
+        state = replace(state, step=number, losses=(*state.losses, loss), parts=parts)
+        rate = options.learning_rate_of(number)
+        state = vectors.update(state, rate, 1.0 if options.hold_norm else rate * options.weight_decay)
         if state.headroom < LEAST_HEADROOM:
             raise TrainingDiverged("gradient", number, options.learning_rate, last)
         if not torch.isfinite(state.newest).all():
@@ -288,14 +301,12 @@ class _TrainedVectors:
     Args:
         state: to go on from.
         norms: (n,) of the rows of the first vectors.
-        pull: how much of the way back to them each step goes, 0 to 1.
     """
 
-    def __init__(self, state: TrainingState, norms: Tensor, learning_rate: float, pull: float) -> None:
+    def __init__(self, state: TrainingState, norms: Tensor) -> None:
         self.trained = state.newest.to(norms).clone().requires_grad_()
         self.norms = norms[:, None]
-        self.pull = pull
-        self.optimizer = torch.optim.AdamW([self.trained], lr=learning_rate, weight_decay=0)
+        self.optimizer = torch.optim.AdamW([self.trained], weight_decay=0)
         self.optimizer.state[self.trained] = {
             "step": torch.tensor(float(state.updates)),
             "exp_avg": state.momentum.to(norms).clone(),
@@ -303,13 +314,18 @@ class _TrainedVectors:
         }
 
     @torch.no_grad()
-    def update(self, state: TrainingState) -> TrainingState:
-        """Takes one step along the gradient that the vectors have; none where it overflowed."""
+    def update(self, state: TrainingState, learning_rate: float, pull: float) -> TrainingState:
+        """Takes one step along the gradient that the vectors have; none where it overflowed.
+
+        Args:
+            pull: how much of the way back to their first norms the vectors go, 0 to 1.
+        """
         if not torch.isfinite(self.trained.grad).all():
             return replace(state, headroom=state.headroom / 4)
+        self.optimizer.param_groups[0]["lr"] = learning_rate
         self.optimizer.step()
         shortfall = self.norms / self.trained.norm(dim=1, keepdim=True).clamp(min=1e-12) - 1
-        self.trained.mul_(1 + self.pull * shortfall)
+        self.trained.mul_(1 + pull * shortfall)
         averages = self.optimizer.state[self.trained]
         return replace(
             state,

@@ -164,6 +164,12 @@ def _add_train(commands) -> None:
         help="teach the token to leave the surroundings to the prompt; 1 is good, a step takes half as long again",
     )
     train.add_argument(
+        "--decay",
+        type=float,
+        default=0.0,
+        help="the last part of the steps, up to 1, over which the learning rate falls to nothing; 0.6 is good",
+    )
+    train.add_argument(
         "--mask-margin",
         type=_not_negative,
         default=0.0,

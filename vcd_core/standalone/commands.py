@@ -50,6 +50,7 @@ def train(arguments: argparse.Namespace) -> None:
             noise_offset=arguments.noise_offset,
             seed=arguments.seed,
             patience=arguments.early_stop,
+            decay=arguments.decay,
         ),
         arguments.mask_margin,
     )
