@@ -7,12 +7,12 @@ import pytest
 import torch
 
 from demo import measure, world
-from demo.evaluate_motion import likeness_of_neighbours
 from demo.people import CAST, PHOTOS, member, photos, stranger
 from demo.reader import similarity
 from demo.tensors import as_tensor
 from demo.weights import WEIGHTS, load_eyes
 from vcd_core.identity import load_id_token, load_photos
+from vcd_core.metrics import likeness_of_neighbours
 from vcd_core.standalone.demo_model import load_demo_model, load_demo_motion
 from vcd_core.standalone.pipeline import ClipOptions, make_clip
 

@@ -62,9 +62,7 @@ def as_text(clips: Sequence[ClipScores]) -> str:
                 lines.append(f"  {score.name:23} missing: {score.missing}")
             else:
                 remark = f"; {score.remark}" if score.remark else ""
-                lines.append(
-                    f"  {score.name:23} {_number(score.mean)} ± {_number(score.spread)}  {score.backbone}{remark}"
-                )
+                lines.append(f"  {score.name:23} {_figure(score.mean, score.spread)}  {score.backbone}{remark}")
         blocks.append("\n".join(lines))
     if len(clips) > 1:
         lines = [f"{len(clips)} clips; mean of the clips' means ± spread over clips"]

@@ -1,7 +1,7 @@
 """The command line: `vcd`, or `python -m vcd_core`.
 
-Exit codes: 0 done, 1 some of several clips could not be made or evaluated, 2 something the user can put right (one line on stderr),
-130 stopped with Ctrl-C.
+Exit codes: 0 done, 1 some of several clips could not be made or evaluated, 2 something the user can put right (one line
+on stderr), 130 stopped with Ctrl-C.
 """
 
 import argparse
