@@ -27,7 +27,9 @@ def write_clip(folder: Path, seed: int = 0) -> Path:
     torch.manual_seed(seed)
     text = CLIPTextConfig(**SMALL, eos_token_id=49407, bos_token_id=49406)
     vision = CLIPVisionConfig(**SMALL, image_size=64, patch_size=16)
-    CLIPModel(CLIPConfig.from_text_vision_configs(text, vision, projection_dim=24)).save_pretrained(folder)
+    CLIPModel(
+        CLIPConfig(text_config=text.to_dict(), vision_config=vision.to_dict(), projection_dim=24)
+    ).save_pretrained(folder)
     CLIPImageProcessor(size={"shortest_edge": 64}, crop_size={"height": 64, "width": 64}).save_pretrained(folder)
     clip_tokenizer().save_pretrained(folder)
     return folder

@@ -171,7 +171,7 @@ class Evaluator:
     def _backgrounds_of(self, places: Tensor | None, has_masks: bool) -> Iterator[Score]:
         names = ("background similarity", "background leakage")
         if self.places is None:
-            missing = "neither a DINO nor a CLIP was given: name one"
+            missing = "neither a DINO nor a CLIP was given"
         elif self.backgrounds is None:
             missing = NO_PHOTO_MASKS
         elif not has_masks:
