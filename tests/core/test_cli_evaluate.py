@@ -12,6 +12,7 @@ from random_vision import write_clip, write_dino
 from vcd_core.identity import load_photos
 from vcd_core.metrics import load_clip, load_dino, reference_similarity, text_similarity
 from vcd_core.standalone import evaluation
+from vcd_core.standalone.tokenizer import clip_tokenizer
 from vcd_core.video import read_video, write_video
 from vcd_core.vision import Face
 
@@ -21,7 +22,7 @@ pytestmark = pytest.mark.usefixtures("one_thread", "no_network")
 @pytest.fixture(scope="module")
 def models(tmp_path_factory):
     root = tmp_path_factory.mktemp("models")
-    return {"--clip": write_clip(root / "tiny-clip"), "--dino": write_dino(root / "tiny-dino")}
+    return {"--clip": write_clip(root / "tiny-clip", clip_tokenizer()), "--dino": write_dino(root / "tiny-dino")}
 
 
 @pytest.fixture

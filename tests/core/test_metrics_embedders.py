@@ -11,11 +11,12 @@ from random_vision import write_clip, write_dino, write_dinov2
 from safetensors.torch import load_file, save_file
 
 from vcd_core.metrics import FaceEmbedder, load_clip, load_dino, text_similarity
+from vcd_core.standalone.tokenizer import clip_tokenizer
 from vcd_core.vision import Face
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
-WRITE = {"clip": write_clip, "dino": write_dino, "dinov2": write_dinov2}
+WRITE = {"clip": lambda folder: write_clip(folder, clip_tokenizer()), "dino": write_dino, "dinov2": write_dinov2}
 LOAD = {"clip": load_clip, "dino": load_dino, "dinov2": load_dino}
 every_kind = pytest.mark.parametrize("kind", WRITE)
 PROMPT = "a photo of a woman on a beach"
@@ -64,7 +65,7 @@ def test_clip_t_is_torchmetrics_clip_score(tmp_path):
     from torchmetrics.functional.multimodal import clip_score
     from transformers import CLIPModel, CLIPProcessor
 
-    folder = write_clip(tmp_path / "clip", seed=4)
+    folder = write_clip(tmp_path / "clip", clip_tokenizer(), seed=4)
     network, processor = CLIPModel.from_pretrained(folder), CLIPProcessor.from_pretrained(folder, use_fast=False)
     clip = load_clip(folder)
     scores = []

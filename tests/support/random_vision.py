@@ -5,8 +5,6 @@ from pathlib import Path
 
 import torch
 
-from vcd_core.standalone.tokenizer import clip_tokenizer
-
 SMALL = {"hidden_size": 32, "num_hidden_layers": 2, "num_attention_heads": 2, "intermediate_size": 64}
 OLD_VIT_PROCESSOR = {
     "do_normalize": True,
@@ -20,8 +18,8 @@ OLD_VIT_PROCESSOR = {
 """As it lies beside DINO's weights, but for the size."""
 
 
-def write_clip(folder: Path, seed: int = 0) -> Path:
-    """Its tokenizer is CLIP's own, its pictures are of 64 pixels."""
+def write_clip(folder: Path, tokenizer, seed: int = 0) -> Path:
+    """Its pictures are of 64 pixels; the tokenizer is CLIP's own, which `vcd_core.standalone` has."""
     from transformers import CLIPConfig, CLIPImageProcessor, CLIPModel, CLIPTextConfig, CLIPVisionConfig
 
     torch.manual_seed(seed)
@@ -31,7 +29,7 @@ def write_clip(folder: Path, seed: int = 0) -> Path:
         CLIPConfig(text_config=text.to_dict(), vision_config=vision.to_dict(), projection_dim=24)
     ).save_pretrained(folder)
     CLIPImageProcessor(size={"shortest_edge": 64}, crop_size={"height": 64, "width": 64}).save_pretrained(folder)
-    clip_tokenizer().save_pretrained(folder)
+    tokenizer.save_pretrained(folder)
     return folder
 
 
