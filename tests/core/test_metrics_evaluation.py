@@ -1,11 +1,12 @@
 """All scores of a clip: what is told, what is missing and why, and what is refused."""
 
 import json
+import sys
 
 import pytest
 import torch
 
-from vcd_core.metrics import ClipScores, Evaluator, Score, as_json, as_text
+from vcd_core.metrics import ClipScores, Evaluator, Score, as_json, as_text, evaluation
 from vcd_core.metrics.backgrounds import background
 
 MEASURED = ("CLIP-I", "DINO", "CLIP-T", "temporal, CLIP", "temporal, DINO")
@@ -139,6 +140,31 @@ def test_a_clip_of_one_frame_has_no_temporal_scores():
     for name in ("temporal, CLIP", "temporal, DINO", "motion amplitude", "flicker"):
         assert missing[name] == "the clip has one frame, and this compares neighbouring ones"
     assert not {"CLIP-I", "DINO"} & missing.keys()
+
+
+def test_without_opencv_only_motion_and_flicker_are_missing(monkeypatch):
+    monkeypatch.setitem(sys.modules, "cv2", None)
+    missing = missing_in(Evaluator(plain(RED), clip=Colours()).score(plain(RED, GREEN)))
+    for name in ("motion amplitude", "flicker"):
+        assert "pip install opencv-python-headless" in missing[name]
+    assert not {"CLIP-I", "temporal, CLIP"} & missing.keys()
+
+
+def test_pairs_of_frames_with_nothing_in_common_do_not_count_as_flicker(monkeypatch):
+    """As across cuts; their motion does."""
+    found = {3: [0.25, torch.nan]}
+
+    def flow(clip):
+        return torch.ones(len(clip) - 1), torch.tensor(found[len(clip)])
+
+    monkeypatch.setattr(evaluation, "motion_and_flicker", flow)
+    scores = scores_of(Evaluator().score(plain(RED, GREEN, BLUE)))
+    assert scores["flicker"].values == (0.25,)
+    assert scores["flicker"].remark == "1 of 2 pairs of frames"
+    assert scores["motion amplitude"].values == (1.0, 1.0)
+    found[3] = [torch.nan, torch.nan]
+    missing = missing_in(Evaluator().score(plain(RED, GREEN, BLUE)))
+    assert missing["flicker"].startswith("in no two neighbouring frames the same is to be seen")
 
 
 def test_frames_of_several_sizes_and_pixels_that_are_no_numbers_are_refused():

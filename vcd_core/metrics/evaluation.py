@@ -6,6 +6,7 @@ from itertools import islice
 import torch
 from torch import Tensor
 
+from ..vision.opencv import import_cv2
 from . import movement
 from .backgrounds import background, resized_mask
 from .embedders import Embedder
@@ -55,6 +56,7 @@ class Evaluator:
         face: Embedder | None = None,
     ) -> None:
         networks = {"CLIP": clip, "DINO": dino, "face": face}
+        self.no_flow = _without_flow()
         self.networks = {kind: network for kind, network in networks.items() if network is not None}
         self.references = {kind: one.embed_images(references) for kind, one in self.networks.items() if references}
         self.prompt = prompt.strip()
@@ -100,9 +102,10 @@ class Evaluator:
             pictures = [frame for frame, _ in piece]
             for kind, rows in features.items():
                 rows.append(self.networks[kind].embed_images(pictures))
-            amplitude, error = motion_and_flicker(pictures if last is None else [last, *pictures])
-            moves.append(amplitude)
-            flickers.append(error)
+            if not self.no_flow:
+                amplitude, error = motion_and_flicker(pictures if last is None else [last, *pictures])
+                moves.append(amplitude)
+                flickers.append(error)
             if masks is not None:
                 places.append(self._embedded_backgrounds(piece))
             last, done, shape = pictures[-1], done + len(piece), tuple(pictures[-1].shape[:2])
@@ -118,8 +121,8 @@ class Evaluator:
             self._smoothness("CLIP", whole),
             self._smoothness("DINO", whole),
             self._faces(whole),
-            _neighbours("motion amplitude", torch.cat(moves), done, ""),
-            _neighbours("flicker", torch.cat(flickers), done, "the flows of no two frames agree: cuts or noise"),
+            self._by_flow("motion amplitude", moves, done),
+            self._by_flow("flicker", flickers, done),
             *self._backgrounds_of(places, masks is not None),
         ]
         return ClipScores(name, done, *shape, tuple(scores))
@@ -167,6 +170,16 @@ class Evaluator:
 
     def _knows_a_face(self) -> bool:
         return "face" in self.references and bool((~self.references["face"].isnan()).any())
+
+    def _by_flow(self, name: str, values: Sequence[Tensor], frames: int) -> Score:
+        if self.no_flow or frames == 1:
+            return Score(name, "", missing=self.no_flow or ONE_FRAME)
+        pairs = torch.cat(list(values))
+        known = pairs[~pairs.isnan()]
+        if not len(known):
+            return Score(name, "", missing="in no two neighbouring frames the same is to be seen: cuts or noise")
+        remark = "" if len(known) == len(pairs) else f"{len(known)} of {len(pairs)} pairs of frames"
+        return _score(name, movement.NAME, known, remark)
 
     def _backgrounds_of(self, places: Tensor | None, has_masks: bool) -> Iterator[Score]:
         names = ("background similarity", "background leakage")
@@ -226,14 +239,13 @@ def _joined(rows: Sequence[Tensor]) -> Tensor | None:
     return torch.cat([part if part.shape[1] == width else part[:, :1].expand(-1, width) for part in rows])
 
 
-def _neighbours(name: str, values: Tensor, frames: int, nowhere: str) -> Score:
-    if frames == 1:
-        return Score(name, "", missing=ONE_FRAME)
-    known = values[~values.isnan()]
-    if not len(known):
-        return Score(name, "", missing=nowhere)
-    remark = "" if len(known) == len(values) else f"{len(known)} of {len(values)} pairs of frames"
-    return _score(name, movement.NAME, known, remark)
+def _without_flow() -> str:
+    """Why there can be no optical flow; "" if there can."""
+    try:
+        import_cv2()
+    except ImportError as error:
+        return str(error)
+    return ""
 
 
 def _score(name: str, backbone: str, values: Tensor, remark: str = "") -> Score:
