@@ -53,13 +53,13 @@ def test_motion_and_flicker_do_not_depend_on_the_size_of_the_picture(canvas):
         torch.testing.assert_close(one, other, rtol=0.1, atol=0)
 
 
-@pytest.mark.parametrize("step", [0.0, 0.05, 0.25])
+@pytest.mark.parametrize("step", [0, 13, 64])
 def test_the_flicker_of_an_even_picture_is_the_square_of_its_steps(step):
-    """A grey that fades: nothing moves, and every pixel differs by the step."""
-    levels = 0.1 + step * torch.arange(4)
+    """A grey that fades by so many of 255 levels: nothing moves, and every pixel differs by the step."""
+    levels = (26 + step * torch.arange(4)) / 255
     amplitude, flicker = motion_and_flicker(levels[:, None, None, None].expand(4, 48, 80, 3))
-    assert amplitude.max() < 1e-3
-    torch.testing.assert_close(flicker, torch.full((3,), step**2).double(), rtol=1e-3, atol=1e-9)
+    assert torch.equal(amplitude, torch.zeros(3).double())
+    torch.testing.assert_close(flicker, torch.full((3,), (step / 255) ** 2).double(), rtol=1e-3, atol=1e-9)
 
 
 def test_flicker_is_told_from_motion(canvas):
@@ -74,7 +74,7 @@ def test_frames_out_of_order_move_and_flicker_more(canvas):
     clip = pan(canvas, 6, 8, 8)
     shuffled = clip[[0, 5, 2, 7, 1, 6, 3, 4]]
     amplitudes, flickers = zip(motion_and_flicker(clip), motion_and_flicker(shuffled), strict=True)
-    assert amplitudes[1].mean() > 2 * amplitudes[0].mean()
+    assert amplitudes[1].mean() > 1.5 * amplitudes[0].mean()
     assert flickers[1].nanmean() > 2 * flickers[0].mean()
 
 
