@@ -60,6 +60,15 @@ def test_clip_sees_and_reads_as_transformers_own_pipeline_does(folders):
     torch.testing.assert_close(text, seen.text_embeds[0], atol=1e-5, rtol=1e-4)
 
 
+def test_a_picture_three_pixels_high_is_not_taken_for_one_with_channels_first(folders):
+    """It is enlarged to the network's size: one that has been already, by Pillow, is seen as the same."""
+    (image,) = pictures((3, 40))
+    (file,) = as_files([image])
+    large = file.resize((64 * 40 // 3, 64), Image.Resampling.BICUBIC)
+    small, enlarged = load_clip(folders["clip"]).embed_images([image, torch.from_numpy(np.array(large)) / 255])
+    torch.testing.assert_close(small, enlarged, atol=1e-5, rtol=1e-4)
+
+
 def test_clip_t_is_torchmetrics_clip_score(tmp_path):
     """Which shows nothing below 0; these weights are such that some are above it and some below."""
     from torchmetrics.functional.multimodal import clip_score

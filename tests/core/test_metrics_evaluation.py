@@ -214,6 +214,13 @@ def test_the_photos_place_in_a_clip_leaks_and_another_does_not():
     assert same["background leakage"].backbone == "mean"
 
 
+def test_places_are_compared_by_dino_where_there_is_one_and_else_by_clip():
+    both = evaluate_places(RED, RED, BLUE, clip=Colours())
+    assert both["background similarity"].backbone == "mean"
+    alone = evaluate_places(RED, RED, BLUE, clip=Colours(), dino=None)
+    assert alone["background leakage"].backbone == "colours"
+
+
 def test_the_subject_does_not_count_as_background():
     frames = [subject_in(RED, subject=colour) for colour in (GREEN, BLACK)]
     evaluator = Evaluator([subject_in(RED)[0]], [subject_in(RED)[1]], clip=Colours())

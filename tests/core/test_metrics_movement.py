@@ -78,11 +78,13 @@ def test_frames_out_of_order_move_and_flicker_more(canvas):
     assert flickers[1].nanmean() > 2 * flickers[0].mean()
 
 
-def test_independent_frames_of_white_noise_differ_by_up_to_twice_its_variance(rng):
-    """Laying one over the other interpolates between pixels, which averages some of its noise away."""
-    noise = torch.rand(3, WORKING_SIDE, WORKING_SIDE, 3, generator=rng)
+@pytest.mark.parametrize("shrunk", [1, 2])
+def test_independent_frames_of_white_noise_differ_by_up_to_twice_its_variance(shrunk, rng):
+    """Laying one over the other interpolates between pixels, which averages some of it away; so does shrinking."""
+    noise = torch.rand(3, shrunk * WORKING_SIDE, shrunk * WORKING_SIDE, 3, generator=rng)
     _, flicker = motion_and_flicker(noise)
-    assert ((flicker > 1.1 / 12) & (flicker < 2 / 12)).all()
+    variance = 1 / 12 / shrunk**2
+    assert ((flicker > 1.1 * variance) & (flicker < 2 * variance)).all()
 
 
 def test_what_comes_into_sight_is_no_flicker(canvas):
