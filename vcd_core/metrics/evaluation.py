@@ -62,7 +62,7 @@ class Evaluator:
         self.prompt = prompt.strip()
         can_read = hasattr(clip, "embed_text")
         self.text = clip.embed_text(self.prompt) if self.prompt and can_read else None
-        self.places = dino or clip
+        self.places = clip if dino is None else dino
         masked = [(photo, mask) for photo, mask in zip(references, reference_masks, strict=False) if mask is not None]
         self.backgrounds = self._embedded_backgrounds(masked)
         masks = [mask for _, mask in masked]
@@ -93,9 +93,8 @@ class Evaluator:
             ValueError: there are no frames, frames of several sizes, pixels that are no numbers, masks that do not fit,
                 or from the frames themselves.
         """
-        features: dict[str, list[Tensor]] = {
-            kind: [] for kind in self.networks if kind != "face" or self._knows_a_face()
-        }
+        looked_at = [kind for kind in self.networks if kind != "face" or self._knows_a_face()]
+        features: dict[str, list[Tensor]] = {kind: [] for kind in looked_at}
         moves, flickers, places = [], [], []
         last, done, shape = None, 0, (0, 0)
         for piece in _pieces(_checked(frames, masks)):
