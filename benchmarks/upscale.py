@@ -19,6 +19,7 @@ import torch
 from torch import Tensor
 
 from benchmarks.harness import case, main
+from vcd_core.metrics import flicker_of_detail, seams
 from vcd_core.standalone.tiles import enlarged_by
 
 ROOT = Path(__file__).parents[1]
@@ -95,21 +96,6 @@ class Comparison:
         )
 
 
-def seams(clip: Tensor) -> float:
-    across, others = [], []
-    for axis in (1, 2):
-        difference = clip.diff(dim=axis).abs().movedim(axis, 0).flatten(1).mean(1)
-        at_line = torch.zeros(len(difference), dtype=torch.bool)
-        at_line[[line - 1 for line in LINES]] = True
-        across.append(difference[at_line])
-        others.append(difference[~at_line])
-    return (torch.cat(across).mean() / torch.cat(others).mean()).item()
-
-
-def flicker(clip: Tensor, small: Tensor) -> float:
-    return (clip - enlarged_by(small, 2.0)).diff(dim=0).abs().mean().item()
-
-
 def run() -> list[dict]:
     hosts = find_hosts()
     if not hosts or not (PEER / "repositories/ultimate_sd_upscale/scripts").is_dir():
@@ -127,7 +113,8 @@ def run() -> list[dict]:
                 comparison.ours(100), comparison.peer(100)  # to warm up
             for side, make in enumerate((comparison.ours, comparison.peer)):
                 seconds, clip = make(number)
-                for name, value in zip(measures, (seconds, seams(clip), flicker(clip, small)), strict=True):
+                flicker = flicker_of_detail(clip, enlarged_by(small, 2.0))
+                for name, value in zip(measures, (seconds, seams(clip, LINES, LINES), flicker), strict=True):
                     measures[name][side].append(value)
     targets, units = {"time": 1.03, "seams": 1.0, "flicker": 1.0}, {"time": "s", "seams": "", "flicker": ""}
     return [

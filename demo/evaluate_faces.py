@@ -16,6 +16,7 @@ import cv2
 import numpy as np
 from torch import Tensor
 
+from vcd_core.metrics import likeness_of_neighbours, steadiness
 from vcd_core.motion import MotionModule
 from vcd_core.standalone.cli import exit_code
 from vcd_core.standalone.demo_model import DETECTOR_FILE, MODEL_FILE, MOTION_FILE, load_demo_model, load_demo_motion
@@ -24,13 +25,13 @@ from vcd_core.standalone.pipeline import ClipOptions, make_clip
 
 from . import evaluate, measure, world
 from .compare import interval
-from .evaluate_motion import likeness_of_neighbours, steadiness
 from .faces import CROP, FAR, NEAR, STRENGTH, draw_faces_anew
 from .people import NEW_PLACES
 from .report import frames_of, write_contact_sheet
 from .weights import WEIGHTS, load_eyes
 
 FRAMES, GAMMA = 16, 0.1
+FLOW_SCALE = 4  # pictures are enlarged before the flow is found: faces can be of 20 pixels
 HIDDEN = ("shirt", "pattern")  # what a face does not show
 FIGURES = (
     "face, pixels",
@@ -77,7 +78,7 @@ def figures_of(eyes: measure.Eyes, number: int, clips: dict[str, Tensor]) -> tup
     boxes = [faces[0].box for faces in eyes.detector.detect(clips["before"].movedim(-1, 1)) if faces]
     size = np.mean([max(x1 - x0, y1 - y0) for x0, y0, x1, y1 in boxes]) if boxes else np.nan
     found = [np.mean([one.look is not None for one in readings]) for readings in read]
-    steady, steady_after = (steadiness(clips[name], where) for name in ("before", "after"))
+    steady, steady_after = (steadiness(clips[name], where, FLOW_SCALE) for name in ("before", "after"))
     return (
         *(size, *found, before, after, after - before),
         *(smooth, smooth_after, smooth_after - smooth),

@@ -14,6 +14,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from vcd_core.metrics import likeness_of_neighbours
 from vcd_core.standalone.cli import exit_code
 from vcd_core.standalone.demo_model import MODEL_FILE, MOTION_FILE, load_demo_model, load_demo_motion
 from vcd_core.standalone.model import StableDiffusion
@@ -28,7 +29,6 @@ from .weights import WEIGHTS, load_eyes
 FRAMES = 16
 GAMMAS = (0.0, 0.1, 0.2, 0.5)
 FRAMING = "half"
-FLOW_SCALE = 4  # pictures are enlarged before the flow is found: faces can be of 20 pixels
 MEASURES = ("change", "travel x", "travel y", "growth", "smoothness")
 
 
@@ -52,39 +52,6 @@ def statistics(clip: Tensor, detector: DrawnFaceDetector) -> dict[str, float]:
     middle = (boxes[:, :2] + boxes[:, 2:]) / 2
     travel = middle.std(0) / width.mean()
     return found | {"travel x": travel[0], "travel y": travel[1], "growth": np.log(width).std()}
-
-
-def likeness_of_neighbours(frames: Tensor) -> float:
-    """Mean correlation of neighbouring frames (F, ...), own means taken off; not a number without pixels."""
-    flat = frames.flatten(1).double()
-    if not flat.shape[1]:
-        return float("nan")
-    centred = flat - flat.mean(1, keepdim=True)
-    return torch.cosine_similarity(centred[1:], centred[:-1]).mean().item()
-
-
-def steadiness(clip: Tensor, where: Tensor) -> float:
-    """Likeness of neighbouring frames of (F, H, W, 3) in [0, 1], each laid over the one before by its optical flow.
-
-    What moves as one is as steady as what stands; what flickers or changes its shape is not (the warping error of Lai
-    et al., arXiv:1808.00449, as a correlation). A plain likeness is higher the less there is to be seen.
-
-    Args:
-        where: (H, W) bool, what is compared; without any it is not a number.
-    """
-    flow = cv2.DISOpticalFlow_create(cv2.DISOPTICAL_FLOW_PRESET_MEDIUM)
-    height, width = (FLOW_SCALE * side for side in where.shape)
-    frames = [cv2.resize(frame.numpy(), (width, height), interpolation=cv2.INTER_CUBIC).clip(0, 1) for frame in clip]
-    grey = [cv2.cvtColor((255 * frame).astype(np.uint8), cv2.COLOR_RGB2GRAY) for frame in frames]
-    inside = torch.from_numpy(cv2.resize(where.numpy().astype(np.uint8), (width, height), interpolation=0) > 0)
-    places = np.stack(np.meshgrid(np.arange(width), np.arange(height)), -1).astype(np.float32)
-    likeness = []
-    for number in range(len(frames) - 1):
-        moved = places + flow.calc(grey[number], grey[number + 1], None)
-        ahead = cv2.remap(frames[number + 1], moved, None, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
-        pair = torch.from_numpy(np.stack([frames[number], ahead]))
-        likeness.append(likeness_of_neighbours(pair[:, inside]))
-    return float(np.mean(likeness))
 
 
 def world_clip(action: str, number: int) -> tuple[str, Tensor]:

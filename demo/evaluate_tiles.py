@@ -14,10 +14,10 @@ from pathlib import Path
 
 import cv2
 import numpy as np
-import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from vcd_core import metrics
 from vcd_core.motion import MotionModule
 from vcd_core.standalone.cli import exit_code
 from vcd_core.standalone.demo_model import MODEL_FILE, MOTION_FILE, load_demo_model, load_demo_motion
@@ -27,7 +27,6 @@ from vcd_core.standalone.tiles import enlarged_by
 
 from . import evaluate, measure
 from .compare import interval
-from .evaluate_motion import likeness_of_neighbours
 from .people import NEW_PLACES
 from .report import frames_of, write_contact_sheet
 from .tiles import OPTIONS, PART, STEPS, enlarge
@@ -56,16 +55,9 @@ def clips_of(model: StableDiffusion, motion: MotionModule, number: int, tokens: 
 
 
 def seams(clip: Tensor) -> float:
-    """Mean absolute difference across the lines at which tiles begin or end, over that across all other lines."""
+    """Of the tiles of an enlarged clip (F, H, W, 3), by `vcd_core.metrics`."""
     plan = OPTIONS.plan((len(clip), *(side // VAE_FACTOR for side in clip.shape[1:3])))
-    across, others = [], []
-    for axis, borders in zip((1, 2), plan.borders(), strict=True):
-        difference = clip.diff(dim=axis).abs().movedim(axis, 0).flatten(1).mean(1)
-        is_border = torch.zeros(len(difference), dtype=torch.bool)
-        is_border[[VAE_FACTOR * border - 1 for border in borders]] = True
-        across.append(difference[is_border])
-        others.append(difference[~is_border])
-    return (torch.cat(across).mean() / torch.cat(others).mean()).item()
+    return metrics.seams(clip, *([VAE_FACTOR * border for border in borders] for borders in plan.borders()))
 
 
 def figures_of(eyes: measure.Eyes, number: int, clips: dict[str, Tensor]) -> dict[str, float]:
@@ -81,7 +73,7 @@ def figures_of(eyes: measure.Eyes, number: int, clips: dict[str, Tensor]) -> dic
     }
     found = {f"seams, {way}": seams(clips[way]) for way in WAYS}
     found |= {f"seams over Lanczos', {way}": found[f"seams, {way}"] / found[f"seams, {WAYS[0]}"] for way in WAYS[1:]}
-    found |= {f"smoothness, {name}": likeness_of_neighbours(pictures) for name, pictures in small.items()}
+    found |= {f"smoothness, {name}": metrics.likeness_of_neighbours(pictures) for name, pictures in small.items()}
     found |= {
         f"similarity, {name}": float(measure.identity_scores(look, eyes.read(pictures)).mean())
         for name, pictures in small.items()

@@ -3,6 +3,7 @@
 import hashlib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import groupby
 from pathlib import Path
 
 import numpy as np
@@ -18,8 +19,8 @@ from vcd_core.vision import DrawnFaceDetector
 
 from . import world
 from .characters import Look
-from .people import NEW_PLACES
-from .reader import AttributeReader, Reading, read, similarity
+from .people import NEW_PLACES, member
+from .reader import AttributeReader, Reading, look_features, read, similarity
 
 STEPS, CFG, SIZE = 20, 5.0, 128
 PROMPTS = tuple(
@@ -39,6 +40,21 @@ class Eyes:
     def read(self, images: Tensor) -> list[Reading]:
         """Of pictures (F, 3, H, W) in [0, 1]."""
         return read(self.reader, self.detector, images)
+
+
+class AttributeEmbedder:
+    """An Embedder of `vcd_core.metrics`: who is to be seen, as read; not a number where no face is found."""
+
+    name = "the demo's attribute reader"
+
+    def __init__(self, eyes: Eyes) -> None:
+        self.eyes = eyes
+
+    def embed_images(self, images: Sequence[Tensor]) -> Tensor:
+        alike = (torch.stack(list(some)) for _, some in groupby(images, key=lambda image: image.shape))
+        looks = [reading.look for some in alike for reading in self.eyes.read(some.movedim(-1, 1))]
+        width = len(look_features(member("mia")))
+        return torch.stack([torch.full((width,), torch.nan) if look is None else look_features(look) for look in looks])
 
 
 def fingerprint(files: Sequence[str], *settings) -> str:

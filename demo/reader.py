@@ -125,6 +125,15 @@ def similarity(true: Look, seen: Reading) -> float:
     return world.similarity(true, seen.look, () if seen.shirt else ("shirt", "pattern"))
 
 
+def look_features(look: Look) -> Tensor:
+    """(D,), 0 or 1, such that the cosine of two looks is the share of attributes that are the same, colours by name."""
+    chosen = {"noun": (world.NOUNS, look.noun)}
+    chosen |= {name: (kinds, getattr(look, name)) for name, kinds in world.KINDS.items()}
+    chosen |= {name: (list(named), world.colour_name(name, look)) for name, named in world.COLOURS.items()}
+    found = [F.one_hot(torch.tensor(names.index(name)), len(names)) for names, name in chosen.values()]
+    return torch.cat(found).float()
+
+
 def look_of(answers: dict[str, Tensor], number: int) -> Look:
     """What the reader's answers say of one picture, every attribute filled in."""
     kinds = {name: kinds[answers[name][number].argmax()] for name, kinds in world.KINDS.items()}

@@ -2,10 +2,10 @@
 
 from comfy_api.latest import ComfyExtension, io
 
-from . import demo, face_vcd, faces, identity, motion, noise, segmentation, tiles, tokens, training
+from . import demo, evaluate, face_vcd, faces, identity, motion, noise, segmentation, tiles, tokens, training
 
 
 class VCDExtension(ComfyExtension):
     async def get_node_list(self) -> list[type[io.ComfyNode]]:
-        modules = (identity, segmentation, training, tokens, noise, motion, faces, face_vcd, tiles, demo)
+        modules = (identity, segmentation, training, tokens, noise, motion, faces, face_vcd, tiles, evaluate, demo)
         return [node for module in modules for node in module.NODES]

@@ -1,12 +1,15 @@
 """Where ComfyUI keeps the files that the nodes offer."""
 
+import json
 import os
+from collections.abc import Collection
 from pathlib import Path
 
 import folder_paths
 
 from ...vcd_core.identity import TOKEN_SUFFIXES
 from ...vcd_core.identity.photos import PHOTO_SUFFIXES
+from ...vcd_core.pretrained import CONFIG, Layout
 from ...vcd_core.vision.grounding_dino import FILES as GROUNDING_DINO_FILES
 
 MOTION_MODULES = "animatediff_models"
@@ -16,6 +19,7 @@ DEMO_TOKENS = "vcd_demo"  # the folder in there for tokens of the demo model
 SAMS = "sams"
 GROUNDING_DINO = "grounding-dino"
 DETECTION = "detection"
+CLIP_VISION = "clip_vision"
 INSIGHTFACE = "insightface"
 INSIGHTFACE_HOME = Path("~/.insightface")  # where the package itself keeps its models
 SHIPPED_PHOTOS = Path(__file__).resolve().parents[2] / "demo" / "photos"
@@ -49,13 +53,51 @@ def model_path(kind: str, name: str) -> Path:
 
 def grounding_dino_folders() -> dict[str, Path]:
     """The folders below models/grounding-dino that hold a model in transformers' layout, by their path from there."""
-    _make_known(GROUNDING_DINO)
+    return _pretrained_folders(GROUNDING_DINO)
+
+
+def _pretrained_folders(kind: str) -> dict[str, Path]:
+    _make_known(kind)
     return {
         Path(folder).relative_to(root).as_posix(): Path(folder)
-        for root in folder_paths.get_folder_paths(GROUNDING_DINO)
+        for root in folder_paths.get_folder_paths(kind)
         for folder, _, files in sorted(os.walk(root, followlinks=True))
-        if "config.json" in files and folder != root
+        if CONFIG in files and folder != root
     }
+
+
+def vision_folders(layout: Layout) -> dict[str, Path]:
+    """The folders below models/clip_vision that hold such a model in transformers' layout, by their path from there."""
+    folders = _pretrained_folders(CLIP_VISION)
+    return {name: folder for name, folder in folders.items() if _may_be(folder / CONFIG, layout.kinds)}
+
+
+def _may_be(config: Path, kinds: Collection[str]) -> bool:
+    """Whether a config.json is of one of these kinds; one that cannot be read may be of any."""
+    try:
+        return json.loads(config.read_text(encoding="utf-8"))["model_type"] in kinds
+    except (OSError, ValueError, LookupError, TypeError):
+        return True
+
+
+def check_vision_folder(layout: Layout, name: str | None) -> bool | str:
+    """True if it is one of `vision_folders`, or a link will name it (None); else what a user should do."""
+    return name is None or name in vision_folders(layout) or _no_vision_folder(layout, name)
+
+
+def vision_folder(layout: Layout, name: str) -> Path:
+    """Raises ValueError for a name that is none of `vision_folders`: it could lie anywhere."""
+    if (folder := vision_folders(layout).get(name)) is None:
+        raise ValueError(_no_vision_folder(layout, name))
+    return folder
+
+
+def _no_vision_folder(layout: Layout, name: str) -> str:
+    return (
+        f"there is no {layout.name} folder {name!r} in {model_folders(CLIP_VISION)}: make a folder there with the "
+        f"files of {layout.example} ({layout.files}) and reload the page, or write that name into the Hugging Face id "
+        "to have it downloaded"
+    )
 
 
 def check_grounding_dino_folder(name: str | None) -> bool | str:

@@ -285,23 +285,6 @@ def test_smoothness_and_change_are_those_of_the_frames():
     assert evaluate_motion.statistics(brighter, KnownFaces([box] * 2))["change"] == pytest.approx(0.25)
 
 
-def test_what_moves_as_one_is_steady_and_what_flickers_is_not():
-    look, rng = stranger("woman", 3), np.random.default_rng(1)
-    shots = world.random_clip(rng, "drift", 16, "on a beach", "far")[:4]
-    renders = [world.render(look, shot) for shot in shots]
-    clip = as_tensor([render.image for render in renders]).movedim(1, -1) * 0.5 + 0.5
-    face = torch.zeros(128, 128, dtype=torch.bool)
-    for render in renders:
-        x0, y0, x1, y1 = map(int, render.face_box)
-        face[y0:y1, x0:x1] = True
-    assert evaluate_motion.likeness_of_neighbours(clip[:, face]) < 0.9
-    assert evaluate_motion.steadiness(clip, face) > 0.98
-    flickering = (clip + 0.1 * torch.randn(clip.shape, generator=torch.Generator().manual_seed(0))).clamp(0, 1)
-    assert evaluate_motion.steadiness(flickering, face) < 0.95
-    assert evaluate_motion.steadiness(clip[:1].expand(3, -1, -1, -1), face) == pytest.approx(1, abs=1e-3)
-    assert np.isnan(evaluate_motion.steadiness(clip, face & False))
-
-
 def test_the_worlds_walk_travels_and_its_zoom_grows():
     found = {}
     for action in ("walk", "zoom", "stand"):

@@ -16,7 +16,7 @@ ROOT = Path(__file__).parents[2]
 # Imports point from later rows to earlier ones; packages of one row do not know each other.
 ROWS = [
     {"vcd_core.noise", "vcd_core.motion", "vcd_core.sampling", "vcd_core.vision"},
-    {"vcd_core.identity", "vcd_core.faces", "vcd_core.tiles", "vcd_core.video"},
+    {"vcd_core.identity", "vcd_core.faces", "vcd_core.tiles", "vcd_core.video", "vcd_core.metrics"},
     {"vcd_core.standalone"},
     {"vcd_core.__main__", "nodes", "demo", "benchmarks"},
 ]

@@ -1,5 +1,6 @@
 """What the weights that ship can do, on people held out from training: small samples, with room for chance."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -7,12 +8,12 @@ import pytest
 import torch
 
 from demo import measure, world
-from demo.evaluate_motion import likeness_of_neighbours
 from demo.people import CAST, PHOTOS, member, photos, stranger
-from demo.reader import similarity
+from demo.reader import look_features, similarity
 from demo.tensors import as_tensor
 from demo.weights import WEIGHTS, load_eyes
 from vcd_core.identity import load_id_token, load_photos
+from vcd_core.metrics import Evaluator, likeness_of_neighbours
 from vcd_core.standalone.demo_model import load_demo_model, load_demo_motion
 from vcd_core.standalone.pipeline import ClipOptions, make_clip
 
@@ -61,6 +62,22 @@ def test_the_reader_knows_strangers_from_each_other(eyes, drawn):
     table = np.array([[similarity(one.look, reading) for one in drawn] for reading in readings])
     assert table.diagonal().mean() > 0.93
     assert (table.argmax(1) == np.arange(len(drawn))).mean() > 0.9
+
+
+def test_scores_by_the_reader_tell_who_is_in_a_clip(eyes, drawn):
+    """Against pictures of the same people and of others; and a picture without a face has none."""
+    frames = [torch.from_numpy(one.image).float() / 255 for one in drawn[:4]]
+    reader = measure.AttributeEmbedder(eyes)
+    right, wrong = (torch.stack([look_features(one.look) for one in some]) for some in (drawn[:4], drawn[4:8]))
+    seen = reader.embed_images([*frames, torch.full((128, 128, 3), 0.5)])
+    assert seen[4].isnan().all()
+    known = torch.cosine_similarity(seen[:4], right)
+    assert known.mean() > 0.9
+    assert known.mean() > torch.cosine_similarity(seen[:4], wrong).mean() + 0.3
+    one, other = member("mia"), replace(member("mia"), hat="crown", eyes=(46, 160, 78))
+    assert torch.cosine_similarity(look_features(one), look_features(other), dim=0) == pytest.approx(10 / 12)
+    (score,) = [score for score in Evaluator(frames, face=reader).score(frames[:1]).scores if "face" in score.name]
+    assert score.backbone == "the demo's attribute reader"
 
 
 def test_the_model_draws_the_place_that_is_named(model, eyes):

@@ -1,7 +1,7 @@
 """The command line: `vcd`, or `python -m vcd_core`.
 
-Exit codes: 0 done, 1 some clips of a run could not be made, 2 something the user can put right (one line on stderr),
-130 stopped with Ctrl-C.
+Exit codes: 0 done, 1 some of several clips could not be made or evaluated, 2 something the user can put right (one line
+on stderr), 130 stopped with Ctrl-C.
 """
 
 import argparse
@@ -39,7 +39,7 @@ FACE_ORDERS = ("largest first", "left to right", "top to bottom", "nearest the m
 
 
 class SomeFailed(Exception):
-    """Some clips of a run could not be made."""
+    """Some of several clips could not be made or evaluated."""
 
 
 class MissingPackage(Exception):
@@ -124,6 +124,7 @@ def build_parser() -> argparse.ArgumentParser:
     _add_face(commands)
     _add_upscale(commands)
     _add_v2v(commands)
+    _add_evaluate(commands)
     return parser
 
 
@@ -292,6 +293,32 @@ def _add_v2v(commands) -> None:
     v2v.add_argument("--tile-prompt", default="", help="what tiles show, if not what --prompt says")
     _add_windows(v2v)
     _add_piece(v2v)
+
+
+def _add_evaluate(commands) -> None:
+    evaluate = _command(
+        commands,
+        "evaluate",
+        "Measure clips: likeness to photos and to a prompt, smoothness, motion, flicker, what leaks from the photos.",
+    )
+    evaluate.add_argument(
+        "clips",
+        type=Path,
+        nargs="+",
+        metavar="clip",
+        help="video files; CLIP.mask.mp4 beside CLIP.mp4 shows its subject white, for what leaks from backgrounds",
+    )
+    evaluate.add_argument("--reference", type=Path, help="folder of photos of the subject, with masks if there are any")
+    evaluate.add_argument("--prompt", default="", help="what the clips should show; embedding:NAME is left out")
+    evaluate.add_argument(
+        "--clip", default="openai/clip-vit-base-patch32", help="a folder or a Hugging Face id of a CLIP, or none"
+    )
+    evaluate.add_argument(
+        "--dino", default="facebook/dino-vits16", help="a folder or a Hugging Face id of a DINO or DINOv2, or none"
+    )
+    evaluate.add_argument("--insightface", type=Path, help="insightface's model pack, for the likeness of faces")
+    evaluate.add_argument("--unrelated", type=Path, help="folder of pictures of other places, to tell leaks by")
+    evaluate.add_argument("--json", action="store_true", help="print one JSON object and nothing else")
 
 
 def _add_video(command: argparse.ArgumentParser) -> None:

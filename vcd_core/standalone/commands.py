@@ -26,9 +26,10 @@ from ..identity import (
 from .batch import run
 from .clip_commands import face, t2v, upscale, v2v
 from .console import check_folder, loaded, say
+from .evaluation import evaluate
 from .pipeline import plan, train_token
 
-__all__ = ["convert", "face", "run", "t2v", "tokens", "train", "upscale", "v2v"]
+__all__ = ["convert", "evaluate", "face", "run", "t2v", "tokens", "train", "upscale", "v2v"]
 
 
 def train(arguments: argparse.Namespace) -> None:

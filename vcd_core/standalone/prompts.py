@@ -42,6 +42,11 @@ def tokens_in(prompt: str, embeddings: Path | None) -> dict[str, Path]:
     return {name: _file(name, embeddings) for name in names}
 
 
+def without_tokens(prompt: str) -> str:
+    """A prompt without `embedding:NAME`, which other text encoders do not know; the noun behind it stays."""
+    return " ".join(_SUBJECT.sub("", prompt).split())
+
+
 def prompt_of_token(name: str, embeddings: Path | None) -> str:
     """What to write for a token's subject: its name and its noun; raises ValueError where there is none."""
     return load_id_token(_file(check_token_name(name), embeddings)).prompt

@@ -1,17 +1,22 @@
 """GroundingDINO (arXiv:2303.05499): the boxes of what words name."""
 
-import re
+from collections.abc import Mapping
 from pathlib import Path
 
 import torch
-from safetensors import SafetensorError
 from torch import Tensor, nn
 
+from ..pretrained import CONFIG, PROCESSOR, TOKENIZER, WEIGHTS, Layout, load_pretrained
 from .segmentation import Finding
 
-CONFIG, WEIGHTS, PROCESSOR, TOKENIZER = "config.json", "model.safetensors", "preprocessor_config.json", "tokenizer.json"
 FILES = f"{CONFIG}, {WEIGHTS}, {PROCESSOR}, {TOKENIZER}, tokenizer_config.json"
-HUB_ID = re.compile(r"\w[\w.-]*/\w[\w.-]*", re.ASCII)
+LAYOUT = Layout(
+    "GroundingDINO",
+    {"grounding-dino"},
+    FILES,
+    ((CONFIG,), (WEIGHTS,), (PROCESSOR,), (TOKENIZER, "vocab.txt")),
+    "IDEA-Research/grounding-dino-base",
+)
 
 
 class GroundingDino(nn.Module):
@@ -81,55 +86,20 @@ def load_grounding_dino(source: Path | str, size: int | None = None) -> Groundin
         ValueError: a file is missing or damaged, or it is another model; the message says which, and what to do.
         ImportError: transformers is not installed or too old.
     """
-    is_folder = isinstance(source, Path)
-    if is_folder:
-        _check_folder(source)
-    elif not HUB_ID.fullmatch(source):
-        raise ValueError(
-            f"{source!r} is no Hugging Face id: write owner/name, such as IDEA-Research/grounding-dino-base"
-        )
-    try:
-        from transformers import AutoConfig, AutoProcessor, GroundingDinoForObjectDetection
-    except ImportError as error:
-        raise ImportError("GroundingDINO needs transformers 4.50.3 or newer: pip install -U transformers") from error
-
-    options = {"local_files_only": is_folder, "trust_remote_code": False}
-    try:
-        kind = AutoConfig.from_pretrained(source, **options).model_type
-        if kind != "grounding-dino":
-            raise ValueError(f"its {CONFIG} is of a model of the kind {kind!r}")
-        network, report = GroundingDinoForObjectDetection.from_pretrained(
-            source, local_files_only=is_folder, use_safetensors=True, output_loading_info=True
-        )
-        # transformers only warns, and draws what is missing at random.
-        if missing := sorted(report["missing_keys"]):
-            raise ValueError(f"its weights lack {len(missing)} of GroundingDINO's, such as {missing[0]}")
-        processor = AutoProcessor.from_pretrained(source, **options)
-    # Undocumented: what transformers was seen to raise on missing, damaged and foreign files.
-    except (
-        OSError,
-        ValueError,
-        RuntimeError,
-        ImportError,
-        LookupError,
-        TypeError,
-        AttributeError,
-        SafetensorError,
-    ) as error:
-        reason = str(error).strip().partition("\n")[0]
-        cure = f"it needs {FILES}; download them again" if is_folder else "check the id and the connection"
-        raise ValueError(f"GroundingDINO could not be loaded from {source} ({reason}): {cure}") from error
+    network, processor = load_pretrained(source, LAYOUT, _read)
     if size is not None:
         processor.image_processor.size = {"shortest_edge": size, "longest_edge": size}
-    return GroundingDino(network.float().eval().requires_grad_(False), processor)
+    return GroundingDino(network, processor)
 
 
-def _check_folder(folder: Path) -> None:
-    if not folder.is_dir():
-        raise ValueError(f"there is no GroundingDINO folder {folder}: create it with {FILES}")
-    for names in ((CONFIG,), (WEIGHTS,), (PROCESSOR,), (TOKENIZER, "vocab.txt")):
-        if not any((folder / name).is_file() for name in names):
-            raise ValueError(f"there is no {' or '.join(names)} in the GroundingDINO folder {folder}: it needs {FILES}")
+def _read(source: Path | str, kind: str, options: Mapping) -> tuple[nn.Module, Mapping, object]:
+    from transformers import AutoProcessor, GroundingDinoForObjectDetection
+
+    local = options["local_files_only"]
+    network, report = GroundingDinoForObjectDetection.from_pretrained(
+        source, local_files_only=local, use_safetensors=True, output_loading_info=True
+    )
+    return network, report, AutoProcessor.from_pretrained(source, **options)
 
 
 def _sentence(prompt: str) -> str:

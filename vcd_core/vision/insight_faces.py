@@ -22,10 +22,12 @@ class InsightFaces:
 
     Args:
         analysis: insightface's FaceAnalysis, prepared.
+        name: of its model pack, for reports.
     """
 
-    def __init__(self, analysis) -> None:
+    def __init__(self, analysis, name: str = "insightface") -> None:
         self.analysis = analysis
+        self.name = name
 
     def detect(self, images: Tensor) -> list[list[Face]]:
         """In (F, 3, H, W) in [0, 1]; embeddings are made from the pictures as large as they are."""
@@ -70,7 +72,7 @@ def load_insight_faces(folder: Path, *, size: int = WORKING_SIZE, threshold: flo
         raise _not_a_pack(folder, error) from error
     side = -(-size // MULTIPLE) * MULTIPLE
     network.prepare(ctx_id=0, det_thresh=threshold, det_size=(side, side))
-    return InsightFaces(network)
+    return InsightFaces(network, f"insightface {folder.name}")
 
 
 def _face_analysis():
