@@ -6,8 +6,9 @@ prompts, sampler, steps and strength, and the same four tiles of 144 pixels; wit
 ComfyUI_UltimateSDUpscale that is complete (that pack fetches its script from elsewhere when it is first loaded).
 
 Time is that of the whole prompt with everything but the enlarging cached. Seams: mean difference across the lines at
-which tiles or what is kept of them begin or end, over that across all other lines. Flicker: how much of what was drawn
-into the enlarged clip changes from frame to frame, as a mean absolute difference.
+which tiles or what is kept of them begin or end, over that across all other lines; of the clip, and of what was drawn
+into it, since whoever stands in the middle of a clip has edges there that are no seams. Flicker: how much of what was
+drawn changes from frame to frame, as a mean absolute difference.
 """
 
 import statistics
@@ -35,6 +36,7 @@ TILE, OVERLAP = 144, 32
 LINES = (2 * SIDE - TILE, SIDE, TILE)  # of both packs' tiles, and the middle, where the peer goes from one to the next
 SAMPLING = {"steps": 8, "cfg": 5.0, "sampler_name": "euler", "scheduler": "normal"}
 STRENGTH = 0.3
+TARGETS = {"time": 1.03, "seams": 1.0, "seams of what was drawn": 1.0, "flicker": 1.0}
 PROMPTS = (
     "a woman with a grey hat, a blue striped shirt, on a beach",
     "a man with a brown beard, a green plain shirt, in a kitchen",
@@ -101,7 +103,7 @@ def run() -> list[dict]:
     if not hosts or not (PEER / "repositories/ultimate_sd_upscale/scripts").is_dir():
         sys.stderr.write(f"benchmarks.upscale is left out: it needs a ComfyUI, and the whole of its peer in {PEER}\n")
         return []
-    measures: dict[str, list[list[float]]] = {"time": [[], []], "seams": [[], []], "flicker": [[], []]}
+    measures: dict[str, list[list[float]]] = {name: [[], []] for name in TARGETS}
     with (
         tempfile.TemporaryDirectory() as base,
         start_server(hosts[0], Path(base), packs=(ROOT, PEER)) as server,
@@ -113,12 +115,18 @@ def run() -> list[dict]:
                 comparison.ours(100), comparison.peer(100)  # to warm up
             for side, make in enumerate((comparison.ours, comparison.peer)):
                 seconds, clip = make(number)
-                flicker = flicker_of_detail(clip, enlarged_by(small, 2.0))
-                for name, value in zip(measures, (seconds, seams(clip, LINES, LINES), flicker), strict=True):
+                before = enlarged_by(small, 2.0)
+                found = {
+                    "time": seconds,
+                    "seams": seams(clip, LINES, LINES),
+                    "seams of what was drawn": seams(clip - before, LINES, LINES),
+                    "flicker": flicker_of_detail(clip, before),
+                }
+                for name, value in found.items():
                     measures[name][side].append(value)
-    targets, units = {"time": 1.03, "seams": 1.0, "flicker": 1.0}, {"time": "s", "seams": "", "flicker": ""}
+                sys.stderr.write(f"{number}, {('ours', 'peer')[side]}: {found}\n")
     return [
-        case(name, units[name], *(statistics.median(values) for values in sides), targets[name])
+        case(name, "s" if name == "time" else "", *(statistics.median(values) for values in sides), TARGETS[name])
         for name, sides in measures.items()
     ]
 

@@ -1,9 +1,9 @@
 """Measures what Tiled VCD does to the demo's clips: python -m demo.evaluate_tiles [--characters 16] [--out FOLDER].
 
 Each character's token (the one of `demo.evaluate`, where that has run) is drawn as a clip of 128 pixels, which is
-enlarged to 256: by Lanczos alone, by tiles that are blended at every step, and by tiles drawn one after another. Seams
-are what differs across the lines where tiles begin and end, over what differs across all other lines. Clips are kept,
-so that a stopped run goes on where it was.
+enlarged to 256: by Lanczos alone, drawn anew in one piece, in tiles that are blended at every step, and in tiles drawn
+one after another. Seams are what differs across the lines where tiles begin and end, over what differs across all other
+lines. Clips are kept, so that a stopped run goes on where it was.
 """
 
 import argparse
@@ -33,7 +33,8 @@ from .tiles import OPTIONS, PART, STEPS, enlarge
 from .weights import WEIGHTS, load_eyes
 
 FRAMES, GAMMA = 16, 0.1
-WAYS = ("Lanczos", "blended at every step", "one after another")
+WHOLE, BLENDED, SEQUENTIAL = "in one piece", "blended at every step", "one after another"
+WAYS = ("Lanczos", WHOLE, BLENDED, SEQUENTIAL)
 
 
 def clips_of(model: StableDiffusion, motion: MotionModule, number: int, tokens: Path, out: Path) -> dict[str, Tensor]:
@@ -45,6 +46,7 @@ def clips_of(model: StableDiffusion, motion: MotionModule, number: int, tokens: 
     refine = partial(enlarge, model, motion, clip, [f"{PART} ", *subject, f" {place}"], number, GAMMA)
     large = (
         enlarged_by(clip, OPTIONS.upscale_by),
+        refine(options=replace(OPTIONS, tile=0, overlap=0)),
         refine(),
         refine(options=replace(OPTIONS, together=False)),
     )
@@ -63,23 +65,24 @@ def seams(clip: Tensor) -> float:
 def figures_of(eyes: measure.Eyes, number: int, clips: dict[str, Tensor]) -> dict[str, float]:
     """Of one character.
 
-    Seams are also told beside those of the same clip that was merely enlarged, since what is drawn in the middle of a
-    picture has edges there. Identity and smoothness are those of pictures of the small clip's size.
+    Seams are also told beside those of the clip drawn in one piece, which has none: what is in the middle of a picture
+    has edges there. Identity and smoothness are those of pictures of the small clip's size.
     """
-    look, blended = evaluate.character(number), WAYS[1]
+    look = evaluate.character(number)
     small = {
         name: F.interpolate(clip.movedim(-1, 1), (measure.SIZE, measure.SIZE), mode="area")
         for name, clip in clips.items()
     }
     found = {f"seams, {way}": seams(clips[way]) for way in WAYS}
-    found |= {f"seams over Lanczos', {way}": found[f"seams, {way}"] / found[f"seams, {WAYS[0]}"] for way in WAYS[1:]}
+    for way in (BLENDED, SEQUENTIAL):
+        found[f"seams over one piece's, {way}"] = found[f"seams, {way}"] / found[f"seams, {WHOLE}"]
     found |= {f"smoothness, {name}": metrics.likeness_of_neighbours(pictures) for name, pictures in small.items()}
     found |= {
         f"similarity, {name}": float(measure.identity_scores(look, eyes.read(pictures)).mean())
         for name, pictures in small.items()
     }
     for what in ("smoothness", "similarity"):
-        found[f"{what} gained, {blended}"] = found[f"{what}, {blended}"] - found[f"{what}, clip"]
+        found[f"{what} gained, {BLENDED}"] = found[f"{what}, {BLENDED}"] - found[f"{what}, clip"]
     return found
 
 
