@@ -72,6 +72,7 @@ WAYS = {
     "augmented": Way(augmentation=WORDLESS),
     "three ranges of noise": Way(levels=3),
     "photos of one place": Way(places=PHOTO_PLACES[:1]),
+    "photos of one place, textual inversion": Way(places=PHOTO_PLACES[:1], tokens=1, masked=False, **PUBLISHED),
     "photos of one place, the paper's loss alone": Way(places=PHOTO_PLACES[:1], **PUBLISHED),
     "photos of one place, no masks": Way(places=PHOTO_PLACES[:1], masked=False, **PUBLISHED),
 }
@@ -85,6 +86,7 @@ PAIRS = (
     ("ours", "one vector"),
     ("augmented", "ours"),
     ("three ranges of noise", "ours"),
+    ("photos of one place", "photos of one place, textual inversion"),
     ("photos of one place, no masks", "photos of one place"),
     ("photos of one place, no masks", "photos of one place, the paper's loss alone"),
 )
