@@ -1,6 +1,5 @@
 """Between ComfyUI's tensors and vcd_core's."""
 
-
 from torch import Tensor
 
 from ..vcd_core.identity import Photo

@@ -3,7 +3,7 @@
 import { addPanel, after, element, note } from "./panel.js";
 import { words } from "./words.js";
 
-const [TRACK, SCRUBBER, PAIR, LINE] = [22, 30, 150, 22]; // pixels
+const [TRACK, SCRUBBER, PAIR, REPORT, LINE] = [22, 28, 150, 70, 22]; // pixels
 const SHOWN = 6; // tracks; the others scroll
 
 /** Face VCD's panel; there is none until it has run. */
@@ -19,10 +19,10 @@ export function showFaces(node) {
 
 function fill(root, clip, report) {
   const text = element("p", { class: "vcd-report", tabindex: 0 }, report);
-  text.style.height = `${3 * LINE - 6}px`;
+  text.style.height = `${REPORT - 6}px`;
   if (!clip.faces.length) {
     root.replaceChildren(note(words("no face to draw anew")), text);
-    return 4 * LINE + 8;
+    return REPORT + LINE + 8;
   }
   const bars = clip.faces.map((face) => track(face, clip));
   const tracks = element("div", { class: "vcd-tracks" }, ...bars);
@@ -57,7 +57,7 @@ function fill(root, clip, report) {
   const drawn = clip.faces.some((face) => face.pairs?.length);
   pair.style.height = drawn ? `${PAIR - 6}px` : "0";
   show();
-  return height + SCRUBBER + (drawn ? PAIR : 0) + 3 * LINE + 10;
+  return height + SCRUBBER + (drawn ? PAIR : 0) + REPORT + 10;
 }
 
 /** A face's bar: pale while it is followed, strong where it was found; lines where the clip is cut. */

@@ -5,7 +5,7 @@ import { words } from "./words.js";
 
 const FRAMES = 16;
 const SHOWN = 8; // frames of noise
-const SIDE = 20; // pixels of each
+const SIDE = 10; // values of each, a side
 const HEIGHT = 108;
 
 /** gamma^|i-j| for every two frames, row by row. */
@@ -38,30 +38,30 @@ export function noiseFrames(gamma, frames = SHOWN, pixels = SIDE * SIDE) {
   return made;
 }
 
+/** Sets every pixel of a canvas to the [red, green, blue, alpha] of its place. */
 function paint(canvas, width, height, colour) {
   canvas.width = width;
   canvas.height = height;
   const context = canvas.getContext("2d");
   const image = context.createImageData(width, height);
-  for (let at = 0; at < width * height; at++) image.data.set([...colour(at % width, Math.floor(at / width)), 255], 4 * at);
+  for (let at = 0; at < width * height; at++) image.data.set(colour(at % width, Math.floor(at / width)), 4 * at);
   context.putImageData(image, 0, 0);
 }
 
 function paintMatrix(canvas, gamma) {
   const values = covariance(gamma);
-  const [low, high] = [[28, 40, 66], [255, 206, 92]];
+  const [low, high] = [[28, 40, 66, 255], [255, 206, 92, 255]];
   paint(canvas, FRAMES, FRAMES, (x, y) => low.map((value, at) => value + values[y * FRAMES + x] * (high[at] - value)));
 }
 
 function paintStrip(canvas, gamma) {
   const frames = noiseFrames(gamma);
-  const columns = SHOWN / 2;
-  paint(canvas, columns * (SIDE + 1) - 1, 2 * SIDE + 1, (x, y) => {
-    const [column, row] = [Math.floor(x / (SIDE + 1)), Math.floor(y / (SIDE + 1))];
-    const [left, top] = [x % (SIDE + 1), y % (SIDE + 1)];
-    if (left === SIDE || top === SIDE) return [128, 128, 128];
-    const grey = 128 + 48 * frames[row * columns + column][top * SIDE + left];
-    return [grey, grey, grey];
+  const [columns, pitch] = [SHOWN / 2, SIDE + 1];
+  paint(canvas, columns * pitch - 1, 2 * pitch - 1, (x, y) => {
+    const [left, top] = [x % pitch, y % pitch];
+    if (left === SIDE || top === SIDE) return [0, 0, 0, 0]; // between two frames
+    const grey = 128 + 55 * frames[Math.floor(y / pitch) * columns + Math.floor(x / pitch)][top * SIDE + left];
+    return [grey, grey, grey, 255];
   });
 }
 

@@ -36,9 +36,10 @@ export function showPhotos(node) {
     const line = found.error || (found.photos.length ? words("{0} photos, {1} with a mask", found.photos.length, masked) : "");
     status.textContent = [...remarks, line].filter(Boolean).join(" ");
     status.title = status.textContent;
-    status.classList.toggle("vcd-error", Boolean(found.error || remarks.some((remark) => remark.includes(":"))));
+    const wrong = Boolean(found.error || remarks.length);
+    status.classList.toggle("vcd-error", wrong);
     const rows = Math.ceil(Math.min(SHOWN, found.photos.length) / A_ROW);
-    fit(ROW + rows * PICTURE + (status.textContent ? LINE : 0));
+    fit(ROW + rows * PICTURE + (status.textContent ? LINE : 0) + (wrong ? 3 * LINE : 0));
   }
 
   async function add(chosen) {

@@ -79,7 +79,7 @@ function card(token, choose) {
       ? element("img", { src: picture, alt: "", loading: "lazy" })
       : element("span", { class: "vcd-no-picture", "aria-hidden": "true" }, token.name.slice(0, 1)),
     element("strong", {}, token.name.split("/").at(-1)),
-    element("span", {}, [token.noun, token.name.startsWith("vcd_demo/") && words("of the demo model")].filter(Boolean).join(", ")),
+    element("span", {}, [token.noun, token.name.startsWith("vcd_demo/") && words("demo model")].filter(Boolean).join(" · ")),
   );
 }
 

@@ -6,7 +6,7 @@ import { drawCurve } from "./curve.js";
 import { addPanel, after, element, note } from "./panel.js";
 import { duration, words } from "./words.js";
 
-const [LINE, CURVE, PICTURES, CARD] = [20, 76, 58, 84]; // pixels of each part
+const [LINE, CURVE, PICTURES, CARD] = [20, 76, 54, 84]; // pixels of each part
 const panels = new WeakMap(); // node -> show(news)
 
 /** Hands what the server tells of a training to the node that trains. */
@@ -62,12 +62,12 @@ function fill(root, { step, steps, seconds_left, losses, photos, samples, card, 
     [photos, words("Photos, faded where they do not count")],
     [samples, words("Samples, the newest last")],
   ]) if (urls?.length) add(PICTURES, pictures(urls, label));
-  if (card && report) add(3 * LINE, element("p", { class: "vcd-report", tabindex: 0 }, report));
+  if (card && report) add(70, element("p", { class: "vcd-report", tabindex: 0 }, report));
   root.replaceChildren(...parts.map(([height, part]) => {
     part.style.height = `${height - 6}px`;
     return part;
   }));
-  return parts.reduce((sum, [height]) => sum + height, 10);
+  return parts.reduce((sum, [height]) => sum + height, 12);
 }
 
 function pictures(urls, label) {

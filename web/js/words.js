@@ -25,7 +25,7 @@ const CHINESE = {
   "Close": "关闭",
   "There are no ID tokens yet: train one with Train ID Token (VCD).": "还没有 ID 令牌：请用“训练 ID 令牌 (VCD)”训练一个。",
   "No ID token is called so.": "没有这个名字的 ID 令牌。",
-  "of the demo model": "用于演示模型",
+  "demo model": "演示模型",
   "Select a CLIP Text Encode node first: the ID token goes into its text.": "请先选中一个“CLIP文本编码”节点：ID 令牌会写入它的文本。",
   "The text of this node comes from another node: write {0} there.": "该节点的文本来自另一个节点：请在那里写入 {0}。",
   "Photos": "照片",
