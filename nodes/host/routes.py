@@ -62,14 +62,19 @@ def token_picture(query) -> web.Response:
 
 
 def photos(query) -> web.Response:
-    """The photos of a folder that is offered, in the order in which they are used, and whether each has a mask file."""
-    files = photo_files(photo_folder(query.get("folder", "")))
-    return web.json_response(
-        [
-            {"name": path.name, "masked": mask is not None, "version": f"{_changed(path)} {_changed(mask)}"}
-            for path, mask in files
-        ]
-    )
+    """The photos of a folder in the order in which they are used, and whether each has a mask file.
+
+    A folder that is not there, or cannot be used, is what a new workflow begins with, and so part of an answer.
+    """
+    try:
+        files = photo_files(photo_folder(query.get("folder", "")))
+    except ValueError as error:
+        return web.json_response({"photos": [], "error": str(error)})
+    listed = [
+        {"name": path.name, "masked": mask is not None, "version": f"{_changed(path)} {_changed(mask)}"}
+        for path, mask in files
+    ]
+    return web.json_response({"photos": listed, "error": ""})
 
 
 def photo_picture(query) -> web.Response:

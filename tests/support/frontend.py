@@ -77,7 +77,7 @@ class Page:
             " return node.id }",
             kind,
         )
-        self.page.wait_for_timeout(300)
+        self.show(kind)
         return key
 
     def show(self, kind: str) -> None:

@@ -85,7 +85,7 @@ async function listed(folder) {
   try {
     const response = await api.fetchApi(`/vcd/photos?folder=${encodeURIComponent(folder)}`, { cache: "no-store" });
     const answer = await response.json();
-    return response.ok && Array.isArray(answer) ? { photos: answer } : { photos: [], error: String(answer?.error ?? "") };
+    return { photos: Array.isArray(answer?.photos) ? answer.photos : [], error: String(answer?.error ?? "") };
   } catch {
     return { photos: [], error: words("The photos could not be listed: is the server running?") };
   }

@@ -3,7 +3,7 @@
 import { app } from "../../../scripts/app.js";
 
 const CHINESE = {
-  "Insert ID Token (VCD)": "插入 ID 令牌 (VCD)",
+  "Insert ID Token (VCD)": "插入 ID 词元 (VCD)",
   "What gamma does to the noise": "gamma 对噪声的作用",
   "How much two of 16 frames have in common": "16 帧中任意两帧的相同程度",
   "Noise of eight frames in a row": "连续八帧的噪声",
@@ -20,13 +20,13 @@ const CHINESE = {
   "Copy": "复制",
   "Copied": "已复制",
   "Picture of {0}": "{0} 的图片",
-  "ID tokens": "ID 令牌",
+  "ID tokens": "ID 词元",
   "Search": "搜索",
   "Close": "关闭",
-  "There are no ID tokens yet: train one with Train ID Token (VCD).": "还没有 ID 令牌：请用“训练 ID 令牌 (VCD)”训练一个。",
-  "No ID token is called so.": "没有这个名字的 ID 令牌。",
+  "There are no ID tokens yet: train one with Train ID Token (VCD).": "还没有 ID 词元：请用“训练 ID 词元 (VCD)”训练一个。",
+  "No ID token is called so.": "没有这个名字的 ID 词元。",
   "demo model": "演示模型",
-  "Select a CLIP Text Encode node first: the ID token goes into its text.": "请先选中一个“CLIP文本编码”节点：ID 令牌会写入它的文本。",
+  "Select a CLIP Text Encode node first: the ID token goes into its text.": "请先选中一个“CLIP文本编码”节点：ID 词元会写入它的文本。",
   "The text of this node comes from another node: write {0} there.": "该节点的文本来自另一个节点：请在那里写入 {0}。",
   "Photos": "照片",
   "Add photos": "添加照片",
