@@ -124,8 +124,8 @@ def test_panels_change_neither_what_is_sent_nor_what_is_saved(learned, page):
     assert learned["before"] == learned["after"]
     saved = page.page.evaluate("() => window.app.graph.serialize().nodes.map(n => [n.type, n.widgets_values])")
     shipped = json.loads((WORKFLOWS / "demo_face.json").read_text(encoding="utf-8"))["nodes"]
-    counts = {node["type"]: len(node.get("widgets_values", [])) for node in shipped}
-    assert {kind: len(values or []) for kind, values in saved} == counts
+    counts = {node["type"]: len(node["widgets_values"]) for node in shipped if node["type"].startswith("VCD_")}
+    assert {kind: len(values) for kind, values in saved if kind.startswith("VCD_")} == counts
 
 
 def prompt_node(page, text: str = "") -> int:

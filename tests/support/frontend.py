@@ -99,6 +99,21 @@ class Page:
             [node, widget, value],
         )
 
+    def wait(self) -> None:
+        """Until every node is known and nothing is in front of the canvas."""
+        self.page.wait_for_function(
+            "() => window.app?.vueAppReady && 'VCD_Sampler' in (window.LiteGraph?.registered_node_types ?? {})",
+            timeout=START_SECONDS * 1000,
+        )
+        self.page.evaluate("() => window.app.extensionManager.command.execute('Workspace.ToggleFocusMode')")
+
+    def speak(self, language: str) -> None:
+        """Loads the page anew in another language, such as "zh"."""
+        self.page.evaluate("locale => window.app.extensionManager.setting.set('Comfy.Locale', locale)", language)
+        self.page.wait_for_timeout(500)  # in which the server keeps it
+        self.page.reload()
+        self.wait()
+
     def load(self, workflow: Workflow) -> None:
         """Opens a workflow in UI format, as dragging its file onto the canvas does."""
         self.page.evaluate("workflow => window.app.loadGraphData(workflow)", workflow)
@@ -151,11 +166,7 @@ def open_page(server: Server) -> Iterator[Page]:
             opened = Page(page := context.new_page())
             page.route(lambda url: url.startswith("http") and not url.startswith(server.url), lambda r: r.abort())
             page.goto(server.url)
-            page.wait_for_function(
-                "() => window.app?.vueAppReady && 'VCD_Sampler' in (window.LiteGraph?.registered_node_types ?? {})",
-                timeout=START_SECONDS * 1000,
-            )
-            page.evaluate("() => window.app.extensionManager.command.execute('Workspace.ToggleFocusMode')")
+            opened.wait()
             yield opened
         finally:
             browser.close()

@@ -76,9 +76,12 @@ export function showNoise(node) {
   root.append(element("div", { class: "vcd-row" }, matrix, strip), caption);
   fit(HEIGHT);
 
+  let drawn;
   function redraw() {
     const value = Math.min(1, Math.max(0, Number(gamma.value) || 0));
     const linked = node.inputs?.some((input) => input.widget?.name === "gamma" && input.link != null);
+    if (drawn === `${value} ${linked}`) return;
+    drawn = `${value} ${linked}`;
     paintMatrix(matrix, value);
     paintStrip(strip, value);
     root.classList.toggle("vcd-dim", Boolean(linked));
@@ -95,8 +98,8 @@ export function showNoise(node) {
   }
 
   after(gamma, "callback", redraw);
-  after(node, "onConfigure", redraw);
-  after(node, "onConnectionsChange", redraw);
+  // Workflows, links and the page's own memory of widgets change the value without a call.
+  for (const event of ["onConfigure", "onConnectionsChange", "onAdded", "onDrawForeground"]) after(node, event, redraw);
   redraw();
 }
 
