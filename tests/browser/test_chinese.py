@@ -29,7 +29,9 @@ def test_nodes_inputs_and_outputs_have_their_chinese_names(kind, chinese):
     assert title == NAMES[kind]["display_name"]
     inputs, said = dict(inputs), NAMES[kind]["inputs"]
     assert {name: inputs[name] for name in said} == {name: one["name"] for name, one in said.items()}
-    assert [label for _, label in outputs] == [one["name"] for one in NAMES[kind]["outputs"].values()]
+    outputs = {str(number): label for number, (_, label) in enumerate(outputs)}
+    named = NAMES[kind]["outputs"]
+    assert {number: outputs[number] for number in named} == {number: one["name"] for number, one in named.items()}
 
 
 def test_panels_speak_chinese(chinese):

@@ -139,7 +139,7 @@ class Page:
         return {int(key): tuple(box) for key, *box in boxes}
 
     def screenshot(self, path: Path, box: Box, scale: float = 1.0) -> None:
-        """A picture of the canvas from (x0, y0) to (x1, y1), menus and buttons hidden."""
+        """A picture of the canvas from (x0, y0) to (x1, y1), menus and the page's own buttons hidden."""
         x0, y0, x1, y1 = box
         self.page.set_viewport_size({"width": round((x1 - x0) * scale), "height": round((y1 - y0) * scale)})
         self.page.evaluate(
@@ -148,7 +148,7 @@ class Page:
             [x0, y0, scale],
         )
         self.page.wait_for_timeout(1000)
-        self.page.screenshot(path=path, style="button { visibility: hidden }")
+        self.page.screenshot(path=path, style="button:not(.vcd-panel *) { visibility: hidden }")
 
 
 @contextlib.contextmanager
