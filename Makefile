@@ -4,14 +4,14 @@ RUN := .venv/bin/python
 BENCHMARKS = $(filter-out _%,$(basename $(notdir $(wildcard benchmarks/*.py))))
 export COMFYUI_PATH
 
-.PHONY: setup test test-core test-demo test-nodes demo comfyui bench lint clean
+.PHONY: setup test test-core test-demo test-nodes test-browser demo comfyui bench lint clean
 .NOTPARALLEL:
 
 setup:
 	@$(PYTHON) scripts/environment.py
 
 # Threads that soon stop spinning while they wait: the tests share few cores with a server.
-test-core test-demo test-nodes: export GOMP_SPINCOUNT ?= 10000
+test-core test-demo test-nodes test-browser: export GOMP_SPINCOUNT ?= 10000
 
 test: test-core test-demo test-nodes
 
@@ -25,6 +25,10 @@ test-demo: setup
 
 test-nodes: setup
 	$(RUN) -m pytest tests/nodes $(ARGS)
+
+# By itself, not of `make test`: it wants a Chromium (on PATH or in CHROMIUM_PATH) beside ComfyUI.
+test-browser: setup
+	$(RUN) -m pytest tests/browser $(ARGS)
 
 demo: setup
 	$(RUN) -m demo $(ARGS)

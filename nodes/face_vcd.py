@@ -187,7 +187,8 @@ class FaceVCD(io.ComfyNode):
             reference=reference,
         )
         report = "\n".join(refined.report)
-        return io.NodeOutput(refined.clip, refined.masks, refined.crops, report, ui=ui.PreviewText(report).as_dict())
+        shown = ui.PreviewText(report).as_dict() | {"vcd_faces": [refined.timeline]}
+        return io.NodeOutput(refined.clip, refined.masks, refined.crops, report, ui=shown)
 
 
 NODES = [FaceVCD]

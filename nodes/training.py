@@ -246,7 +246,7 @@ class TrainIDToken(io.ComfyNode):
             schedule=schedule,
         )
         shown = ui.PreviewText("\n".join(trained.report)).as_dict()
-        shown |= ui.PreviewImage(trained.picture[None], cls=cls).as_dict()
+        shown["vcd_token"] = [trained.card]
         return io.NodeOutput(trained.token, trained.prompt, {"loss": trained.losses}, ui=shown)
 
 

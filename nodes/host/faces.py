@@ -24,6 +24,7 @@ from ...vcd_core.faces import (
     window_count,
 )
 from ...vcd_core.vision import FaceDetector, GivenBoxes, GivenMasks
+from .face_timeline import face_timeline
 from .sampling import Sampling, sample
 
 SHOWN_CROP = 256  # pixels: crops are for looking at, and there can be many
@@ -38,12 +39,14 @@ class FacesRefined:
         masks: (F, H, W).
         crops: (N, S, 2 S, 3): before and after side by side, of every face one after the other.
         report: lines for the user.
+        timeline: what the page shows.
     """
 
     clip: Tensor
     masks: Tensor
     crops: Tensor
     report: list[str]
+    timeline: dict
 
 
 def refine_clip(
@@ -74,9 +77,8 @@ def refine_clip(
     if options.strength == 0:
         plan.report.append("strength 0 changes nothing")
     if not plan.paths or options.strength == 0:
-        return FacesRefined(
-            clip, torch.zeros(clip.shape[:3]), torch.zeros(1, shown_size, 2 * shown_size, 3), plan.report
-        )
+        nothing = torch.zeros(clip.shape[:3]), torch.zeros(1, shown_size, 2 * shown_size, 3)
+        return FacesRefined(clip, *nothing, plan.report, face_timeline(len(frames), found.cuts, plan.tracks, []))
     refine = face_refiner(sampling, vae, options.gamma, window_count(plan.paths, options))
     jobs = [FaceJob(path, refine) for path in plan.paths]
     made, masks, pairs = clip.clone(), torch.zeros(clip.shape[:3]), [[] for _ in jobs]
@@ -84,7 +86,9 @@ def refine_clip(
         made[number, ..., :3], masks[number] = result.image, result.mask
         for job, pair in result.crops.items():
             pairs[job].append(torch.cat([_small(picture, shown_size) for picture in pair], 1))
-    return FacesRefined(made, masks, torch.stack([pair for of_face in pairs for pair in of_face]).float(), plan.report)
+    timeline = face_timeline(len(frames), found.cuts, plan.tracks, pairs)
+    crops = torch.stack([pair for of_face in pairs for pair in of_face]).float()
+    return FacesRefined(made, masks, crops, plan.report, timeline)
 
 
 def _check_vae(vae, size: int) -> None:

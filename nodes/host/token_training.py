@@ -9,7 +9,6 @@ from pathlib import Path
 
 from comfy import model_management
 from comfy.utils import ProgressBar
-from torch import Tensor
 
 from ...vcd_core.identity import (
     SAVE_EVERY,
@@ -35,12 +34,11 @@ from ...vcd_core.identity import (
     training_file,
 )
 from ...vcd_core.sampling import DiscreteSchedule
-from ..convert import to_pil, training_picture
 from .folders import DEMO_TOKENS, embeddings_folder
+from .page import TrainingNews, curve, jpeg_url
 from .training import ComfyDenoiser, check_vae, encode_latents
 
 OWN_SCHEDULE, RELEASED_SCHEDULE = "the model's own", "linear, as released"
-SHOW_EVERY = 10
 
 
 @dataclass(frozen=True)
@@ -51,14 +49,14 @@ class TrainedToken:
         token: under the name that it was saved by.
         prompt: what to write into a prompt, with the folder inside the embeddings folder.
         losses: of every step.
-        picture: (H, W, 3) in [0, 1]: the photos, the loss, a sample.
+        card: what the page shows of the token.
         report: lines for the user.
     """
 
     token: IDToken
     prompt: str
     losses: list[float]
-    picture: Tensor
+    card: dict
     report: list[str]
 
 
@@ -97,8 +95,7 @@ def train_token(
     there = None if overwrite else find_id_token(folder, name, plan.settings)
     if there is not None:
         line = f"{there.name} was trained on the same photos with the same settings: used as it is"
-        picture = training_picture(shown, there.losses)
-        return TrainedToken(there, _prompt(there, folder), list(there.losses), picture, [line])
+        return TrainedToken(there, _prompt(there, folder), list(there.losses), _card(there, folder), [line])
     checkpoint = training_file(folder, name, plan.settings)
     state = load_training(checkpoint, plan.settings)
     if state is not None:
@@ -119,20 +116,20 @@ def train_token(
     with denoiser.gradients(recompute=save_memory):
         examples, held_out = _ordinary(examples), held_out and _ordinary(held_out)
         noun_before = noun_noise(denoiser, own, recipe.noun, examples.latents[:1])
-        progress, sample = ProgressBar(recipe.options.steps), None
+        progress = ProgressBar(recipe.options.steps)
+        news = TrainingNews(recipe.options.steps, state.step if state else 0, shown)
         initial = plan.initial.clone()
         training = train_id_token(denoiser, levels, examples, initial, recipe.options, held_out=held_out, state=state)
         try:
             for state in training:
-                if sampled := sample_every > 0 and state.step % sample_every == 0:
+                sample = None
+                if sample_every > 0 and state.step % sample_every == 0:
                     latents = sample_latents(denoiser, own, recipe.noun, state.vectors, recipe.size)
                     sample = denoiser.decode(vae, latents)
                 if state.step % SAVE_EVERY == 0:
                     save_training(checkpoint, state, plan.settings)
-                picture = None
-                if sampled or state.step == 1 or state.step % SHOW_EVERY == 0:
-                    picture = ("JPEG", to_pil(training_picture(shown, state.losses, sample)), None)
-                progress.update_absolute(state.step, recipe.options.steps, picture)
+                news.tell(state.step, state.losses, sample)
+                progress.update_absolute(state.step, recipe.options.steps)
                 model_management.throw_exception_if_processing_interrupted()
         except TrainingDiverged as error:
             checkpoint.unlink(missing_ok=True)  # it would only diverge again
@@ -159,7 +156,7 @@ def train_token(
         *([f"batches were split into {state.parts} to fit into memory"] if state.parts > 1 else []),
         *plan.remarks,
     ]
-    return TrainedToken(token, _prompt(token, folder), losses, training_picture(shown, losses, sample), report)
+    return TrainedToken(token, _prompt(token, folder), losses, _card(token, folder), report)
 
 
 def _token(about: IDToken, state: TrainingState) -> IDToken:
@@ -176,6 +173,14 @@ def _prompt(token: IDToken, folder: Path) -> str:
     """What finds the token's file from any CLIP of its width."""
     name = (folder / token.name).relative_to(embeddings_folder()).as_posix()
     return f"embedding:{name} {token.noun}".strip()
+
+
+def _card(token: IDToken, folder: Path) -> dict:
+    return {
+        **{"name": token.name, "noun": token.noun, "prompt": _prompt(token, folder), "steps": token.steps},
+        **{"vectors": len(token.vectors), "size": (folder / f"{token.name}.safetensors").stat().st_size},
+        **{"losses": curve(token.losses), "picture": jpeg_url(token.thumbnail)},
+    }
 
 
 def _ordinary(examples: Examples) -> Examples:

@@ -64,7 +64,7 @@ def test_training_returns_token_prompt_and_loss(narrow):
     assert not list(embeddings().glob("*.training"))
 
 
-def test_the_page_shows_the_photos_the_curve_and_what_was_remarked(narrow):
+def test_the_page_gets_the_token_s_card_and_what_was_remarked(narrow):
     dark = Photo("dark.png", torch.rand(40, 40, 3), torch.zeros(40, 40))
     shown = run(narrow, [*PHOTOS, dark], "shown").ui
     (text,) = shown["text"]
@@ -72,8 +72,13 @@ def test_the_page_shows_the_photos_the_curve_and_what_was_remarked(narrow):
     assert "left out dark.png: its mask is empty" in text
     assert "no mask, so what is around the subject is learned as well: 0, 1, 2, 3, 4" in text
     assert "what woman alone means has changed by 0.0e+00" in text
-    (image,) = shown["images"]
-    assert (Path(folder_paths.get_temp_directory()) / image["subfolder"] / image["filename"]).is_file()
+    (card,) = shown["vcd_token"]
+    assert (card["name"], card["noun"], card["steps"], card["vectors"]) == ("shown", "woman", 3, 4)
+    assert card["prompt"] == "embedding:vcd_demo/shown woman"
+    assert card["size"] == (embeddings() / "shown.safetensors").stat().st_size
+    assert len(card["losses"]) == 3
+    assert card["picture"].startswith("data:image/jpeg;base64,")
+    assert run(narrow, [*PHOTOS, dark], "shown").ui["vcd_token"] == [card]  # used as it is
 
 
 def test_a_sample_is_drawn_as_often_as_asked_without_changing_the_token(narrow):

@@ -14,7 +14,7 @@ def token(server, checkpoint, photos) -> str:
     result = server.queue(training(checkpoint, photos, "ava")).check()
     graph = shipped("train_id_token")
     assert result.progress[graph.find("VCD_TrainIDToken")] == 3
-    assert result.previews > 0
+    assert result.outputs[graph.find("VCD_TrainIDToken")]["vcd_token"][0]["prompt"] == "embedding:ava woman"
     (said,) = result.outputs[graph.find("VCD_TrainIDToken")]["text"]
     assert "ava.safetensors" in said
     assert "what woman alone means has changed by 0.0e+00" in said

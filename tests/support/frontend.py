@@ -57,6 +57,62 @@ class Page:
 
     def __init__(self, page: Any) -> None:
         self.page = page
+        self.errors: list[str] = []  # of our pack: exceptions that nothing caught, and red lines of the console
+        page.on("pageerror", lambda error: self._note(f"{error}\n{error.stack}"))
+        page.on("console", self._read)
+
+    def _read(self, message: Any) -> None:
+        if message.type == "error":
+            self._note(f"{message.text} ({message.location.get('url')})")
+
+    def _note(self, error: str) -> None:
+        if "vcd" in error.lower():
+            self.errors.append(error)
+
+    def add(self, kind: str) -> int:
+        """Clears the canvas and puts one node on it; returns its id."""
+        self.page.evaluate("() => { window.app.graph.clear(); window.app.canvas.ds.reset() }")
+        key = self.page.evaluate(
+            "kind => { const node = LiteGraph.createNode(kind); node.pos = [100, 100]; window.app.graph.add(node);"
+            " return node.id }",
+            kind,
+        )
+        self.show(kind)
+        return key
+
+    def show(self, kind: str) -> None:
+        """Brings a node into view: the page hides the HTML of those that are out of it."""
+        self.page.evaluate(
+            "kind => { const {canvas, graph} = window.app; const node = graph.nodes.find(n => n.type === kind);"
+            " canvas.ds.scale = 0.8; canvas.ds.offset = [200 - node.pos[0], 60 - node.pos[1]];"
+            " canvas.setDirty(true, true) }",
+            kind,
+        )
+        self.page.wait_for_timeout(500)
+
+    def set(self, node: int | str, widget: str, value: Any) -> None:
+        """Sets a widget of a node, by its id or class, as its control on the canvas does."""
+        self.page.evaluate(
+            "([key, name, value]) => { const node = window.app.graph.nodes.find(n => n.id === key || n.type === key);"
+            " const widget = node.widgets.find(w => w.name === name);"
+            " widget.setValue(value, {e: {}, node, canvas: window.app.canvas}) }",
+            [node, widget, value],
+        )
+
+    def wait(self) -> None:
+        """Until every node is known and nothing is in front of the canvas."""
+        self.page.wait_for_function(
+            "() => window.app?.vueAppReady && 'VCD_Sampler' in (window.LiteGraph?.registered_node_types ?? {})",
+            timeout=START_SECONDS * 1000,
+        )
+        self.page.evaluate("() => window.app.extensionManager.command.execute('Workspace.ToggleFocusMode')")
+
+    def speak(self, language: str) -> None:
+        """Loads the page anew in another language, such as "zh"."""
+        self.page.evaluate("locale => window.app.extensionManager.setting.set('Comfy.Locale', locale)", language)
+        self.page.wait_for_timeout(500)  # in which the server keeps it
+        self.page.reload()
+        self.wait()
 
     def load(self, workflow: Workflow) -> None:
         """Opens a workflow in UI format, as dragging its file onto the canvas does."""
@@ -83,7 +139,7 @@ class Page:
         return {int(key): tuple(box) for key, *box in boxes}
 
     def screenshot(self, path: Path, box: Box, scale: float = 1.0) -> None:
-        """A picture of the canvas from (x0, y0) to (x1, y1), menus and buttons hidden."""
+        """A picture of the canvas from (x0, y0) to (x1, y1), menus and the page's own buttons hidden."""
         x0, y0, x1, y1 = box
         self.page.set_viewport_size({"width": round((x1 - x0) * scale), "height": round((y1 - y0) * scale)})
         self.page.evaluate(
@@ -92,7 +148,7 @@ class Page:
             [x0, y0, scale],
         )
         self.page.wait_for_timeout(1000)
-        self.page.screenshot(path=path, style="button { visibility: hidden }")
+        self.page.screenshot(path=path, style="button:not(.vcd-panel *) { visibility: hidden }")
 
 
 @contextlib.contextmanager
@@ -104,14 +160,13 @@ def open_page(server: Server) -> Iterator[Page]:
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=chromium(), args=list(FLAGS))
         try:
-            page = browser.new_page(viewport={"width": 1600, "height": 900})
+            context = browser.new_context(
+                viewport={"width": 1600, "height": 900}, permissions=["clipboard-read", "clipboard-write"]
+            )
+            opened = Page(page := context.new_page())
             page.route(lambda url: url.startswith("http") and not url.startswith(server.url), lambda r: r.abort())
             page.goto(server.url)
-            page.wait_for_function(
-                "() => window.app?.vueAppReady && 'VCD_Sampler' in (window.LiteGraph?.registered_node_types ?? {})",
-                timeout=START_SECONDS * 1000,
-            )
-            page.evaluate("() => window.app.extensionManager.command.execute('Workspace.ToggleFocusMode')")
-            yield Page(page)
+            opened.wait()
+            yield opened
         finally:
             browser.close()

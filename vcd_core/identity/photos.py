@@ -54,6 +54,15 @@ def load_photos(folder: Path) -> list[Photo]:
         ValueError: no such folder, no photo in it, a mask of no photo or of another size, or a picture or caption that
             cannot be read.
     """
+    return [load_photo(*files) for files in photo_files(folder)]
+
+
+def photo_files(folder: Path) -> list[tuple[Path, Path | None]]:
+    """The photos of a folder in natural order, each with the file of its mask if it has one; nothing is opened.
+
+    Raises:
+        ValueError: no such folder, no photo in it, a mask of no photo, or a picture of a kind that cannot be read.
+    """
     if not folder.is_dir():
         raise ValueError(f"there is no folder {folder}: create it and put 5-10 photos of one subject into it")
     contents = [path for path in folder.iterdir() if path.is_file()]
@@ -71,7 +80,7 @@ def load_photos(folder: Path) -> list[Photo]:
             f"{folder} holds no photos: put 5-10 photos of one subject into it ({', '.join(PHOTO_SUFFIXES)})"
         )
     files.sort(key=lambda path: _natural_key(path.name))
-    return [load_photo(path, masks.get(path.stem)) for path in files]
+    return [(path, masks.get(path.stem)) for path in files]
 
 
 def usable_photos(photos: Sequence[Photo]) -> tuple[list[Photo], list[str]]:
