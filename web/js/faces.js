@@ -44,8 +44,8 @@ function fill(root, clip, report) {
       chosen = number;
       // A click of the mouse says when, too; one of the keyboard does not.
       const box = bar.getBoundingClientRect();
-      const frame = event.detail ? Math.floor((clip.frames * (event.clientX - box.left)) / box.width) : clip.faces[number].span[0];
-      scrubber.value = frame;
+      const clicked = Math.floor((clip.frames * (event.clientX - box.left)) / box.width);
+      scrubber.value = event.detail ? clicked : clip.faces[number].span[0];
       show();
     }),
   );
@@ -79,5 +79,8 @@ function beforeAndAfter({ frame, before, after: drawn }) {
   const label = words("frame {0}: before, after", frame);
   return [[before, words("before")], [drawn, words("after")]]
     .filter(([url]) => typeof url === "string" && url.startsWith("data:image/jpeg;base64,"))
-    .map(([url, which]) => element("figure", { title: label }, element("img", { src: url, alt: `${label}: ${which}` }), element("figcaption", {}, `${which} · ${frame}`)));
+    .map(([url, which]) => {
+      const picture = element("img", { src: url, alt: `${label}: ${which}` });
+      return element("figure", { title: label }, picture, element("figcaption", {}, `${which} · ${frame}`));
+    });
 }

@@ -19,7 +19,8 @@ export function showPhotos(node) {
   const target = element("input", { type: "text", "aria-label": words("new folder"), title: words("new folder") });
   const files = element("input", { type: "file", multiple: true, accept: "image/*", hidden: true });
   const hint = words("Choose photos, or drop them on the node");
-  const button = element("button", { type: "button", class: "vcd-button", title: hint, onclick: () => files.click() }, words("Add photos"));
+  const choose = { type: "button", class: "vcd-button", title: hint, onclick: () => files.click() };
+  const button = element("button", choose, words("Add photos"));
   root.append(element("div", { class: "vcd-row" }, button, target), files, list, status);
 
   let asked = 0;
@@ -46,7 +47,9 @@ export function showPhotos(node) {
     if (!chosen.length) return;
     button.disabled = true;
     const folder = target.value.trim().replace(/^\/+|\/+$/g, "") || freshFolder(choice.options?.values);
-    const remarks = await uploadAll(chosen, folder, (done) => (status.textContent = words("{0} of {1} photos added", done, chosen.length)));
+    const remarks = await uploadAll(chosen, folder, (done) => {
+      status.textContent = words("{0} of {1} photos added", done, chosen.length);
+    });
     button.disabled = false;
     files.value = "";
     if (remarks.length < chosen.length) {
