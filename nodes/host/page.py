@@ -2,12 +2,12 @@
 
 import base64
 import math
+import sys
 import time
 from collections import deque
 from collections.abc import Sequence
 from io import BytesIO
 
-import server
 import torch.nn.functional as F
 from comfy_execution.utils import get_executing_context
 from torch import Tensor
@@ -20,9 +20,14 @@ PICTURE = 96  # pixels
 EVERY = 1.0  # seconds
 
 
+def running_server():
+    """ComfyUI's PromptServer; None where none runs, and then its module is not imported either."""
+    return getattr(getattr(sys.modules.get("server"), "PromptServer", None), "instance", None)
+
+
 def tell_page(event: str, content: dict) -> None:
     """Sends an event about the node that runs to the page that queued it; outside a running server, nothing."""
-    running, host = get_executing_context(), getattr(server.PromptServer, "instance", None)
+    running, host = get_executing_context(), running_server()
     if running is not None and host is not None:
         host.send_sync(f"vcd.{event}", {"node": running.node_id, **content}, host.client_id)
 

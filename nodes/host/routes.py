@@ -11,13 +11,13 @@ from functools import lru_cache
 from io import BytesIO
 from pathlib import Path
 
-import server
 from aiohttp import web
 
 from ...vcd_core.identity import IDToken, cropped, load_id_token, load_photo
 from ...vcd_core.identity.photos import photo_files
 from ..convert import to_pil
 from .folders import EMBEDDINGS, model_path, photo_folder, token_files
+from .page import running_server
 
 SIDE = 128  # pixels of a photo's picture
 CACHED = 256
@@ -27,7 +27,7 @@ BAD_REQUEST, NOT_FOUND = 400, 404
 
 def add_routes() -> None:
     """Adds them to the running server; without one, nothing."""
-    host = getattr(server.PromptServer, "instance", None)
+    host = running_server()
     if host is None:
         return
     host.routes.get("/vcd/tokens")(_answering(tokens))
