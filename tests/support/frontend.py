@@ -12,7 +12,7 @@ from comfyui_server import Graph, Server
 from PIL import Image
 from ui_workflows import FILE_FOLDERS, Box, Workflow, user_files
 
-START_SECONDS = 120
+START_SECONDS = 300
 BROWSERS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
 FLAGS = (
     *("--headless", "--no-sandbox", "--disable-gpu", "--no-first-run"),
@@ -165,7 +165,7 @@ def open_page(server: Server) -> Iterator[Page]:
             )
             opened = Page(page := context.new_page())
             page.route(lambda url: url.startswith("http") and not url.startswith(server.url), lambda r: r.abort())
-            page.goto(server.url)
+            page.goto(server.url, timeout=START_SECONDS * 1000)
             opened.wait()
             yield opened
         finally:
