@@ -41,6 +41,7 @@ from vcd_core.vision import FaceDetector
 from . import measure
 from .characters import Look
 from .faces import FAR, NEAR, draw_faces_anew
+from .faces import GAMMA as FACE_GAMMA
 from .people import CAST, PHOTO_PLACES, PHOTOS, member
 from .report import frames_of, write_contact_sheet, write_html, write_loss, write_summary
 from .tiles import PART, enlarge
@@ -144,7 +145,7 @@ def from_far_away(
             progress.total = total
             progress.update(done - progress.n)
 
-        refined, _ = draw_faces_anew(model, motion, detector, clip, prompts[NEAR], seed, gamma, step)
+        refined, _ = draw_faces_anew(model, motion, detector, clip, prompts[NEAR], seed, FACE_GAMMA, step)
     with tqdm(desc="drawing it in tiles", total=TILE_STEPS, unit="step") as progress:
         large = enlarge(model, motion, refined, prompts[PART], seed, gamma, progress.update)
     return {
