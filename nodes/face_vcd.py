@@ -43,8 +43,8 @@ class FaceVCD(io.ComfyNode):
                     "gamma",
                     default=0.1,
                     **GAMMA,
-                    tooltip="How much of a frame's noise the next one repeats. A face that is followed stays where it is: "
-                    "0.5 to 1 keeps it steady, 0.1 lets it move more and can be more like the person.",
+                    tooltip="How much of a frame's noise the next one repeats. In a square that follows it a face stays "
+                    "in place: 0.5 to 1 keeps it steady; 0.1 lets it move, and can be more like the person.",
                 ),
                 io.Int.Input(
                     "size",
