@@ -43,7 +43,7 @@ class FaceVCD(io.ComfyNode):
                     "gamma",
                     default=0.1,
                     **GAMMA,
-                    tooltip="How much of a frame's noise the next one repeats. In a square that follows it a face stays "
+                    tooltip="How much of a frame's noise the next one repeats. In a crop that follows it a face stays "
                     "in place: 0.5 to 1 keeps it steady; 0.1 lets it move, and can be more like the person.",
                 ),
                 io.Int.Input(
