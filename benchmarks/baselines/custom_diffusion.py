@@ -49,8 +49,6 @@ class CustomDiffusion:
         return {name: value - own[name] if name != TOKEN else value for name, value in learned.items()}
 
     @contextmanager
-    def applied(
-        self, model: StableDiffusion, learned: Tensors, noun: str
-    ) -> Iterator[tuple[StableDiffusion, Prompt]]:
+    def applied(self, model: StableDiffusion, learned: Tensors, noun: str) -> Iterator[tuple[StableDiffusion, Prompt]]:
         with weights_changed(model.unet, {name: change for name, change in learned.items() if name != TOKEN}):
             yield model, ["a ", learned[TOKEN], noun]

@@ -40,8 +40,6 @@ class DreamBooth:
         return {name: value - own[name].detach() for name, value in learned.items()}
 
     @contextmanager
-    def applied(
-        self, model: StableDiffusion, learned: Tensors, noun: str
-    ) -> Iterator[tuple[StableDiffusion, Prompt]]:
+    def applied(self, model: StableDiffusion, learned: Tensors, noun: str) -> Iterator[tuple[StableDiffusion, Prompt]]:
         with weights_changed(model.unet, learned):
             yield model, called_by_identifier(noun)

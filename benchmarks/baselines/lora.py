@@ -44,9 +44,7 @@ class Lora:
         return {name.replace(f".{ADAPTER}.", "."): value for name, value in learned.items()}
 
     @contextmanager
-    def applied(
-        self, model: StableDiffusion, learned: Tensors, noun: str
-    ) -> Iterator[tuple[StableDiffusion, Prompt]]:
+    def applied(self, model: StableDiffusion, learned: Tensors, noun: str) -> Iterator[tuple[StableDiffusion, Prompt]]:
         from peft import set_peft_model_state_dict
 
         with self._added(model.unet, seed=0):

@@ -68,7 +68,9 @@ def generator_of(recipe: Recipe) -> torch.Generator:
 
 
 @torch.no_grad()
-def class_latents(model: StableDiffusion, noun: str, size: int, count: int, steps: int = 20, cfg: float = 7.5) -> Tensor:
+def class_latents(
+    model: StableDiffusion, noun: str, size: int, count: int, steps: int = 20, cfg: float = 7.5
+) -> Tensor:
     """(count, 4, h, w): pictures that the model itself draws of anyone of the class, the same at every call."""
     contexts = (model.encode_pieces([words]) for words in (f"photo of a {noun}", ""))
     denoise = classifier_free_guidance(*map(model.denoiser, contexts), cfg)

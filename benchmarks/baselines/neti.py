@@ -14,7 +14,7 @@ from vcd_core.sampling.guidance import Denoise
 from vcd_core.standalone.model import Prompt, StableDiffusion
 
 from .fitting import Fit, as_leaves, fit, noun_of
-from .method import Lesson, Tensors, generator_of
+from .method import Lesson, Tensors
 
 NOUN = "noun"
 FREQUENCIES = 80
@@ -39,7 +39,9 @@ class Neti:
 
     def learn(self, model: StableDiffusion, lesson: Lesson) -> Tensors:
         noun = noun_of(model, lesson.recipe).mean(0)
-        trained = as_leaves({name: value.to(noun) for name, value in self.start(model.unet, noun[None], lesson.recipe).items()})
+        trained = as_leaves(
+            {name: value.to(noun) for name, value in self.start(model.unet, noun[None], lesson.recipe).items()}
+        )
         layered = LayeredModel(**vars(model), mapper=Mapper(noun, self.hidden), weights=trained)
 
         def predict(noised: Tensor, timesteps: Tensor, prompts: Sequence[str]) -> Tensor:
@@ -52,12 +54,13 @@ class Neti:
         return fit(model, lesson, trained, predict, Fit(self.rate))
 
     @contextmanager
-    def applied(
-        self, model: StableDiffusion, learned: Tensors, noun: str
-    ) -> Iterator[tuple[StableDiffusion, Prompt]]:
+    def applied(self, model: StableDiffusion, learned: Tensors, noun: str) -> Iterator[tuple[StableDiffusion, Prompt]]:
         vector = model.embed_words(noun).to(model.device).mean(0)
         weights = {name: value.to(vector) for name, value in learned.items()}
-        yield LayeredModel(**vars(model), mapper=Mapper(vector, self.hidden), weights=weights), ["a ", vector[None], noun]
+        yield (
+            LayeredModel(**vars(model), mapper=Mapper(vector, self.hidden), weights=weights),
+            ["a ", vector[None], noun],
+        )
 
 
 class Mapper(nn.Module):

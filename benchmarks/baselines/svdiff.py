@@ -50,9 +50,7 @@ class SVDiff:
         return fit(model, lesson, shifts, predict, Fit(self.rate, prior_weight=self.prior_weight))
 
     @contextmanager
-    def applied(
-        self, model: StableDiffusion, learned: Tensors, noun: str
-    ) -> Iterator[tuple[StableDiffusion, Prompt]]:
+    def applied(self, model: StableDiffusion, learned: Tensors, noun: str) -> Iterator[tuple[StableDiffusion, Prompt]]:
         with torch.no_grad():
             found = changes(model.unet, learned)
         with weights_changed(model.unet, found):
@@ -89,6 +87,8 @@ def change(factors: Factors, shift: Tensor) -> Tensor:
 def singular_factors(unet: nn.Module) -> dict[str, Factors]:
     """U, S, Vᵀ of every weight; found once for each UNet, whose own weights must stay as they are."""
     if unet not in _FACTORS:
-        found = {name: torch.linalg.svd(weight.flatten(1), full_matrices=False) for name, weight in matrices(unet).items()}
+        found = {
+            name: torch.linalg.svd(weight.flatten(1), full_matrices=False) for name, weight in matrices(unet).items()
+        }
         _FACTORS[unet] = {name: tuple(factors) for name, factors in found.items()}
     return _FACTORS[unet]

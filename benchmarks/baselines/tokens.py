@@ -26,9 +26,7 @@ class Vcd:
         return _learned(model, lesson)
 
     @contextmanager
-    def applied(
-        self, model: StableDiffusion, learned: Tensors, noun: str
-    ) -> Iterator[tuple[StableDiffusion, Prompt]]:
+    def applied(self, model: StableDiffusion, learned: Tensors, noun: str) -> Iterator[tuple[StableDiffusion, Prompt]]:
         yield model, ["a ", learned[VECTORS], noun]
 
 
