@@ -58,6 +58,11 @@ def open_world(clip: Mapping[str, float], steps: int | None) -> "DemoWorld":
     return DemoWorld(replace(options, **clip), steps or run.STEPS)
 
 
+@functools.cache
+def _loaded(second_style: bool) -> StableDiffusion:
+    return load_demo_model(WEIGHTS, style=second_style)
+
+
 class DemoWorld:
     """Strangers of combinations held out from training, by number.
 
@@ -88,9 +93,8 @@ class DemoWorld:
     def eyes(self) -> measure.Eyes:
         return load_eyes()
 
-    @functools.cache  # noqa: B019: there is one world a process
     def model(self, style: str) -> StableDiffusion:
-        return load_demo_model(WEIGHTS, style=style != self.styles[0])
+        return _loaded(style != self.styles[0])
 
     def recipe(self, subject: str) -> Recipe:
         number = self.subjects.index(subject)

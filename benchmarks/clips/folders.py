@@ -98,6 +98,16 @@ class Networks:
     face: Path | None = None
 
 
+@functools.cache
+def _loaded(checkpoint: Path) -> StableDiffusion:
+    return load_checkpoint(checkpoint, device=best_device())
+
+
+@functools.cache
+def _photos(folder: Path) -> list[Photo]:
+    return load_photos(folder)
+
+
 class FolderWorld:
     """Photos in folders, drawn by a checkpoint of the Stable Diffusion 1.5 family.
 
@@ -157,13 +167,11 @@ class FolderWorld:
             found["face"] = FaceEmbedder(self.detector, self.detector.name)
         return found
 
-    @functools.cache  # noqa: B019: there is one world a process
     def model(self, style: str) -> StableDiffusion:
-        return load_checkpoint(self.checkpoints[style], device=best_device())
+        return _loaded(self.checkpoints[style])
 
-    @functools.cache  # noqa: B019
     def photos(self, subject: str) -> list[Photo]:
-        return load_photos(self.of[subject].folder)
+        return _photos(self.of[subject].folder)
 
     def recipe(self, subject: str) -> Recipe:
         return Recipe(self.of[subject].noun, self.options.size, options=TrainingOptions(steps=self.steps))

@@ -59,7 +59,7 @@ def differences(ours: Sequence[Scored], theirs: Sequence[Scored], scores: Iterab
 
 
 def verdicts(found: Mapping[str, Figure | None], better: Mapping[str, int]) -> dict[str, str]:
-    """ "above", "below" or "level" for each score of which more or less is better, by whether 0 lies in the interval."""
+    """Whether ours is "above", "below" or "level" in each score that has a better end: by the interval, without 0."""
     said = {}
     for name, one in found.items():
         if one is not None and better[name]:
