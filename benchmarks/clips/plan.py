@@ -158,7 +158,7 @@ def plan_of(source: Source, world: World) -> Plan:
         Path(str(content.get("out", "out/identity"))),
         _typed(source, ("keep",), content.get("keep", False), bool),
         _counted(source, ("class_pictures",), content.get("class_pictures", 32), 1, 10000),
-        _counted(source, ("sheets",), content.get("sheets", 5), 0, len(prompts)),
+        _counted(source, ("sheets",), content.get("sheets", min(5, len(prompts))), 0, len(prompts)),
         planned,
     )
 

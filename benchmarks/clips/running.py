@@ -13,7 +13,7 @@ from torch import Tensor
 
 from vcd_core.files import sha256_of, unfinished_file
 from vcd_core.identity import fingerprint
-from vcd_core.video import read_video, write_video
+from vcd_core.video import probe_video, read_video, write_video
 
 from .learned import Learned, method_of
 from .plan import Plan, Row
@@ -135,7 +135,7 @@ def _made(
                 if row.videos is None:
                     clip = world.clip(model, words, one.prompt, one.seed, row.gamma, row.stage)
                 else:
-                    clip = torch.stack(list(read_video(_video(one))))
+                    clip = whole_video(_video(one))
                 scores = {
                     name: value for name, value in world.score(subject, one.prompt, clip).items() if value == value
                 }
@@ -171,6 +171,14 @@ def _video(one: Wanted) -> Path:
     if not file.is_file():
         raise ValueError(f"there is no video {file}: its name is SUBJECT_PROMPT_SEED.mp4, the prompt's number from 01")
     return file
+
+
+def whole_video(file: Path) -> Tensor:
+    """(F, H, W, 3) in [0, 1]; raises ValueError where frames are missing."""
+    frames, info = list(read_video(file)), probe_video(file)
+    if not frames or len(frames) < info.frames:
+        raise ValueError(f"of {info.frames} frames that {file} should have {len(frames)} are there: it is damaged")
+    return torch.stack(frames)
 
 
 def _sizes(plan: Plan, learned: Learned, clips: Mapping[str, list[Scored]]) -> tuple[dict[str, int], dict[str, float]]:

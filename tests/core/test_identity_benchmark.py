@@ -261,8 +261,9 @@ def test_a_broken_video_among_many_is_reported(planned, tmp_path):
     outcome = running.run(planned(rows), Anywhere())
     assert [clip.subject for clip in outcome.clips["theirs"]] == ["ann"]
     assert outcome.clips["theirs"][0].scores["alike"] == pytest.approx(0.5, abs=0.02)
-    assert [name for name, _ in outcome.failed] == ["theirs, cat_01_0", "theirs, bob_01_0"]
-    assert "SUBJECT_PROMPT_SEED" in outcome.failed[0][1]
+    failed = dict(outcome.failed)
+    assert list(failed) == ["theirs, bob_01_0", "theirs, cat_01_0"]
+    assert "SUBJECT_PROMPT_SEED" in failed["theirs, cat_01_0"]
 
 
 @pytest.mark.parametrize(
@@ -312,7 +313,7 @@ def test_a_malformed_plan_says_in_which_line_and_what_is_allowed(text, line, sai
 def test_a_world_that_cannot_be_opened_says_in_which_line_and_what_is_allowed(text, line, said, tmp_path):
     file = tmp_path / "plan.yaml"
     file.write_text(text)
-    with pytest.raises(ValueError, match=f"line {line}: {re.escape(said)}"):
+    with pytest.raises(ValueError, match=f"line {line}: .*{re.escape(said)}"):
         worlds.open_world(plan.read_source(file))
 
 
