@@ -178,6 +178,8 @@ def test_a_second_run_makes_nothing(planned):
     outcome = running.run(one, again)
     assert again.made == 0
     assert {name: len(clips) for name, clips in outcome.clips.items()} == {"vcd": 8, "lora": 4}
+    found = [(name, clip.subject, clip.prompt, clip.seed) for name, clips in outcome.clips.items() for clip in clips]
+    assert found == [(w.row.name, w.subject, w.prompt, w.seed) for w in running.wanted_clips(one)]
 
 
 def test_other_settings_are_other_clips_and_what_was_learned_is_used_again(planned):
@@ -264,6 +266,15 @@ def test_a_broken_video_among_many_is_reported(planned, tmp_path):
     failed = dict(outcome.failed)
     assert list(failed) == ["theirs, bob_01_0", "theirs, cat_01_0"]
     assert "SUBJECT_PROMPT_SEED" in failed["theirs, cat_01_0"]
+
+
+def test_a_video_whose_last_frames_are_missing_is_not_scored(tmp_path, monkeypatch):
+    file = write_video(tmp_path / "clip.mp4", torch.full((FRAMES, 16, 16, 3), 0.5), 8.0)
+    assert len(running.whole_video(file)) == FRAMES
+    read = running.read_video
+    monkeypatch.setattr(running, "read_video", lambda path: list(read(path))[:-1])
+    with pytest.raises(ValueError, match=f"of {FRAMES} frames .* {FRAMES - 1} are there: it is damaged"):
+        running.whole_video(file)
 
 
 @pytest.mark.parametrize(
