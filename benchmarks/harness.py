@@ -72,19 +72,30 @@ def case(name: str, unit: str, ours: float, peer: float, target: float) -> dict:
     return {"case": name, "unit": unit, "ours": ours, "peer": peer, "ratio": ours / peer, "target": target}
 
 
+def as_object(name: str, cases: list[dict]) -> dict:
+    """For programs."""
+    return {"name": name, "machine": _machine(), "cases": cases}
+
+
+def as_table(name: str, cases: list[dict]) -> str:
+    """For people."""
+    lines = [f"{name} on {_machine()}", f"{'case':34}{'unit':>6}{'ours':>10}{'peer':>10}{'ratio':>8}{'target':>8}"]
+    lines += [
+        f"{row['case']:34}{row['unit']:>6}{row['ours']:10.4g}{row['peer']:10.4g}"
+        f"{row['ratio']:8.2f}{row['target']:8.2f}{'' if row['ratio'] <= row['target'] else '  missed'}"
+        for row in cases
+    ]
+    return "\n".join([*lines, ""])
+
+
+def _machine() -> str:
+    return f"{platform.machine()}, {os.cpu_count()} CPUs, torch {torch.__version__}"
+
+
 def main(name: str, run: Callable[[], list[dict]]) -> None:
     """Runs a benchmark and prints a table, or with --json exactly one object."""
     parser = argparse.ArgumentParser(description=f"benchmarks.{name}: ours against a peer, lower is better")
     parser.add_argument("--json", action="store_true", help="print one JSON object and nothing else")
     as_json = parser.parse_args().json
     cases = run()
-    machine = f"{platform.machine()}, {os.cpu_count()} CPUs, torch {torch.__version__}"
-    if as_json:
-        print(json.dumps({"name": name, "machine": machine, "cases": cases}))
-        return
-    print(f"{name} on {machine}\n{'case':34}{'unit':>6}{'ours':>10}{'peer':>10}{'ratio':>8}{'target':>8}")
-    for row in cases:
-        print(
-            f"{row['case']:34}{row['unit']:>6}{row['ours']:10.4g}{row['peer']:10.4g}"
-            f"{row['ratio']:8.2f}{row['target']:8.2f}{'' if row['ratio'] <= row['target'] else '  missed'}"
-        )
+    print(json.dumps(as_object(name, cases)) if as_json else as_table(name, cases), end="\n" if as_json else "")

@@ -1,0 +1,157 @@
+"""NeTI (arXiv:2305.15391): a token that differs by noise level and by layer of the UNet, given by a small network."""
+
+import math
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+from torch.func import functional_call
+
+from vcd_core.identity import PLACEHOLDER, Recipe
+from vcd_core.sampling.guidance import Denoise
+from vcd_core.standalone.model import Prompt, StableDiffusion
+
+from .fitting import Fit, as_leaves, fit, noun_of
+from .method import Lesson, Tensors
+
+NOUN = "noun"
+FREQUENCIES = 80
+
+
+@dataclass(frozen=True)
+class Neti:
+    """Without the paper's textual bypass and nested dropout.
+
+    Attributes:
+        hidden: width of the network.
+    """
+
+    rate: float = 1e-3
+    hidden: int = 128
+
+    def start(self, unet: nn.Module, noun_vectors: Tensor, recipe: Recipe) -> Tensors:
+        with torch.random.fork_rng(devices=[]):  # layers draw their first weights from the global generator
+            torch.manual_seed(recipe.options.seed)
+            network = Mapper(noun_vectors.mean(0), self.hidden)
+        return {name: value.detach() for name, value in network.named_parameters()}
+
+    def learn(self, model: StableDiffusion, lesson: Lesson) -> Tensors:
+        noun = noun_of(model, lesson.recipe).mean(0)
+        trained = as_leaves(
+            {name: value.to(noun) for name, value in self.start(model.unet, noun[None], lesson.recipe).items()}
+        )
+        layered = LayeredModel(**vars(model), mapper=Mapper(noun, self.hidden), weights=trained)
+
+        def predict(noised: Tensor, timesteps: Tensor, prompts: Sequence[str]) -> Tensor:
+            contexts = []
+            for prompt, timestep in zip(prompts, timesteps, strict=True):
+                before, mark, after = prompt.partition(PLACEHOLDER)
+                contexts.append(layered.contexts([before, noun[None], after] if mark else [prompt], timestep))
+            return layered.predict_by_layer(noised, timesteps, torch.stack(contexts))
+
+        return fit(model, lesson, trained, predict, Fit(self.rate))
+
+    @contextmanager
+    def applied(self, model: StableDiffusion, learned: Tensors, noun: str) -> Iterator[tuple[StableDiffusion, Prompt]]:
+        vector = model.embed_words(noun).to(model.device).mean(0)
+        weights = {name: value.to(vector) for name, value in learned.items()}
+        yield (
+            LayeredModel(**vars(model), mapper=Mapper(vector, self.hidden), weights=weights),
+            ["a ", vector[None], noun],
+        )
+
+
+class Mapper(nn.Module):
+    """(timestep, layer) -> a vector as long as the noun's, which it begins near.
+
+    Args:
+        noun: (D,) the noun's own vector.
+    """
+
+    def __init__(self, noun: Tensor, hidden: int) -> None:
+        super().__init__()
+        frequencies = torch.randn(2, FREQUENCIES, generator=torch.Generator().manual_seed(0))
+        self.frequencies = (frequencies * torch.tensor([[0.03], [2.0]])).to(noun)
+        self.norm = noun.norm()
+        self.layers = nn.Sequential(
+            nn.Linear(2 * FREQUENCIES, hidden), nn.LayerNorm(hidden), nn.LeakyReLU(),
+            nn.Linear(hidden, hidden), nn.LayerNorm(hidden), nn.LeakyReLU(),
+            nn.Linear(hidden, len(noun)),
+        ).to(noun)  # fmt: skip
+        with torch.no_grad():
+            self.layers[-1].weight.mul_(self.norm / math.sqrt(len(noun)))
+            self.layers[-1].bias.copy_(noun)
+
+    def forward(self, timestep: Tensor, layers: int) -> Tensor:
+        """(layers, D) for one timestep."""
+        places = torch.arange(layers, device=self.frequencies.device, dtype=self.frequencies.dtype)
+        angles = torch.stack([timestep.to(places).expand(layers), places], 1) @ self.frequencies
+        vectors = self.layers(torch.cat([angles.sin(), angles.cos()], 1))
+        return self.norm * vectors / vectors.norm(dim=1, keepdim=True)
+
+
+@dataclass(frozen=True)
+class TimedPrompt:
+    """A prompt that can be encoded only once the noise level is known; learned vectors in it mark the subject."""
+
+    pieces: Prompt
+
+
+@dataclass(frozen=True)
+class LayeredModel(StableDiffusion):
+    """A model in which every cross-attention has a prompt of its own, at every noise level."""
+
+    mapper: Mapper
+    weights: Tensors
+
+    def encode_pieces(self, prompt: Prompt) -> Tensor | TimedPrompt:
+        if all(isinstance(piece, str) for piece in prompt):
+            return super().encode_pieces(prompt)
+        super().encode_pieces(prompt)  # says whether it is too long
+        return TimedPrompt(prompt)
+
+    def denoiser(self, context: Tensor | TimedPrompt) -> Denoise:
+        if isinstance(context, Tensor):
+            return super().denoiser(context)
+
+        def denoise(x: Tensor, sigma: Tensor) -> Tensor:
+            timestep = self.schedule.timestep(sigma).to(x.device)
+            contexts = self.contexts(context.pieces, timestep).expand(len(x), -1, -1, -1)
+            noise = self.predict_by_layer(x / (1 + sigma**2).sqrt(), timestep.expand(len(x)), contexts)
+            return x - sigma * noise
+
+        return denoise
+
+    def contexts(self, prompt: Prompt, timestep: Tensor) -> Tensor:
+        """(layers, L, D) of a prompt at one timestep."""
+        count = len(cross_attentions(self.unet))
+        if all(isinstance(piece, str) for piece in prompt):
+            return super().encode_pieces(prompt).expand(count, -1, -1)
+        vectors = functional_call(self.mapper, self.weights, (timestep, count))
+        rows = [[piece if isinstance(piece, str) else vector[None] for piece in prompt] for vector in vectors]
+        return torch.stack([super(LayeredModel, self).encode_pieces(pieces) for pieces in rows])
+
+    def predict_by_layer(self, noised: Tensor, timesteps: Tensor, contexts: Tensor) -> Tensor:
+        """ε, given (B, layers, L, D)."""
+        layers, dtype = cross_attentions(self.unet), self.unet.dtype
+        own = [context.to(dtype) for context in contexts.unbind(1)]
+        hooks = [
+            layer.register_forward_pre_hook(
+                lambda _layer, inputs, named, context=context: (inputs, named | {"encoder_hidden_states": context}),
+                with_kwargs=True,
+            )
+            for layer, context in zip(layers, own, strict=True)
+        ]
+        try:
+            return self.predict_noise(noised, timesteps, contexts[:, 0])
+        finally:
+            for hook in hooks:
+                hook.remove()
+
+
+def cross_attentions(unet: nn.Module) -> list[nn.Module]:
+    """In the order in which they are run: down, middle, up."""
+    blocks = (*unet.down_blocks, unet.mid_block, *unet.up_blocks)
+    return [layer for block in blocks for name, layer in block.named_modules() if name.endswith("attn2")]

@@ -1,0 +1,85 @@
+"""What methods learned and what models drew of a class, kept in files by what they follow from."""
+
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+from safetensors.torch import load_file, save
+
+from benchmarks.baselines import METHODS, Lesson, Method, Tensors, class_latents
+from vcd_core.files import unfinished_file
+from vcd_core.identity import Photo, Recipe, fingerprint, weights_sample
+from vcd_core.standalone.model import StableDiffusion
+
+from .plan import Row
+from .world import World
+
+VERSION = 1  # of what the methods do: raise it when what they learn would be another
+
+
+def method_of(row: Row) -> Method:
+    return METHODS[row.method](**row.settings)
+
+
+def lesson_of(world: World, row: Row, subject: str) -> tuple[list[Photo], Recipe]:
+    """The photos and our recipe for them; without masks nothing says where the subject ends and its place begins."""
+    photos, recipe = world.photos(subject), world.recipe(subject)
+    if not row.masks:
+        photos = [replace(photo, mask=None) for photo in photos]
+        recipe = replace(recipe, options=replace(recipe.options, context_weight=0.0))
+    return photos, recipe
+
+
+class Learned:
+    """What was learned of each subject, in a folder.
+
+    Args:
+        class_pictures: how many a method with prior preservation looks at.
+    """
+
+    def __init__(self, world: World, folder: Path, class_pictures: int) -> None:
+        self.world, self.folder, self.class_pictures = world, folder, class_pictures
+        self.files: dict[tuple, Path] = {}
+
+    def file(self, row: Row, subject: str) -> Path:
+        """Where it is kept, whether it is there yet or not; rows that learn the same share a file."""
+        key = (row.method, tuple(row.settings.items()), row.masks, subject)
+        if key not in self.files:
+            photos, recipe = lesson_of(self.world, row, subject)
+            parts = (VERSION, method_of(row), photos, recipe, self._base(), self.class_pictures)
+            name = row.method.replace(" ", "_")
+            self.files[key] = self.folder / f"{name}-{subject}-{fingerprint(*parts)}.safetensors"
+        return self.files[key]
+
+    def tensors(self, row: Row, subject: str) -> Tensors:
+        """Read, or learned now; raises ValueError where they cannot be."""
+        photos, recipe = lesson_of(self.world, row, subject)
+        model = self._model()
+
+        def learn() -> Tensors:
+            return method_of(row).learn(model, Lesson(photos, recipe, lambda: self._of_the_class(model, recipe)))
+
+        return _kept(self.file(row, subject), learn)
+
+    def _of_the_class(self, model: StableDiffusion, recipe: Recipe):
+        parts = (VERSION, recipe.noun, recipe.size, self._base(), self.class_pictures)
+        return _kept(
+            self.folder / f"class-{recipe.noun.replace(' ', '_')}-{fingerprint(*parts)}.safetensors",
+            lambda: {"latents": class_latents(model, recipe.noun, recipe.size, self.class_pictures)},
+        )["latents"]
+
+    def _model(self) -> StableDiffusion:
+        return self.world.model(self.world.styles[0])
+
+    def _base(self) -> list:
+        model = self._model()
+        return weights_sample(model.unet, model.text_encoder, model.vae)
+
+
+def _kept(file: Path, make: Callable[[], Tensors]) -> Tensors:
+    """A file's tensors; where it is not there they are made and written, whole or not at all."""
+    if not file.exists():
+        content = save({name: value.contiguous().cpu() for name, value in make().items()}, {"format": "pt"})
+        with unfinished_file(file) as unfinished:
+            unfinished.write_bytes(content)
+    return load_file(file)

@@ -1,0 +1,204 @@
+"""Makes and scores the clips that are not there yet."""
+
+import sys
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import nullcontext
+from dataclasses import dataclass
+from itertools import groupby, product
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from vcd_core.files import sha256_of, unfinished_file
+from vcd_core.identity import fingerprint
+from vcd_core.video import probe_video, read_video, write_video
+
+from .learned import Learned, method_of
+from .plan import Plan, Row
+from .store import Scored, Store
+from .world import World
+
+CLIPS, FRAMES, LEARNED, VIDEOS = "clips.csv", "frames", "learned", "videos"
+SHOWN = 4  # frames of a clip on a contact sheet
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """One clip of a plan; `number` is its prompt's, from 1."""
+
+    row: Row
+    subject: str
+    number: int
+    prompt: str
+    seed: int
+
+    @property
+    def stem(self) -> str:
+        return f"{self.subject}_{self.number:02}_{self.seed}"
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What a run leaves.
+
+    Attributes:
+        clips: by row, those that are there.
+        failed: clips that could not be made, and why.
+        parameters, sizes: by row, how many numbers were learned of a subject, and the mean bytes of their file.
+    """
+
+    clips: Mapping[str, list[Scored]]
+    failed: list[tuple[str, str]]
+    parameters: Mapping[str, int]
+    sizes: Mapping[str, float]
+
+
+def wanted_clips(plan: Plan) -> Iterator[Wanted]:
+    """All of a plan, a row's subject by subject."""
+    for row in plan.rows:
+        for subject, (number, prompt), seed in product(row.subjects, enumerate(row.prompts, 1), row.seeds):
+            yield Wanted(row, subject, number, prompt, seed)
+
+
+def run(plan: Plan, world: World, say: Callable[[str], object] = lambda line: None) -> Outcome:
+    """Goes on where an earlier run of the same plan was stopped; a clip that cannot be made does not stop the others.
+
+    Raises:
+        ValueError: another run is at work in the folder, or its clips have other scores.
+    """
+    store, learned = (
+        Store(plan.out / CLIPS, tuple(world.scores)),
+        Learned(world, plan.out / LEARNED, plan.class_pictures),
+    )
+    wanted, failed = list(wanted_clips(plan)), []
+    with store.alone():
+        done = {clip.fingerprint: clip for clip in store}
+        keys: dict[tuple, str] = {}
+        for (name, subject), some in groupby(wanted, key=lambda one: (one.row.name, one.subject)):
+            say(f"{name}: {subject}")
+            todo = []
+            for one in some:
+                try:
+                    keys[_key(one)] = clip_fingerprint(one, world, learned)
+                except (ValueError, OSError) as error:
+                    failed.append((f"{name}, {one.stem}", _told(error)))
+                    say(f"{failed[-1][0]} failed: {failed[-1][1]}")
+                    continue
+                if keys[_key(one)] not in done:
+                    todo.append(one)
+            for one, scored, why in _made(todo, plan, world, learned, keys):
+                if scored is None:
+                    failed.append((f"{name}, {one.stem}", why))
+                    say(f"{failed[-1][0]} failed: {why}")
+                else:
+                    store.add(scored)
+                    done[scored.fingerprint] = scored
+    clips: dict[str, list[Scored]] = {row.name: [] for row in plan.rows}
+    for one in wanted:
+        if keys.get(_key(one)) in done:
+            clips[one.row.name].append(done[keys[_key(one)]])
+    return Outcome(clips, failed, *_sizes(plan, learned, clips))
+
+
+def clip_fingerprint(one: Wanted, world: World, learned: Learned) -> str:
+    """Of all that a clip and its scores follow from; raises ValueError where photos or a video cannot be read."""
+    row = one.row
+    source = sha256_of(_video(one)) if row.videos else learned.file(row, one.subject).name
+    return fingerprint(world.fingerprint, source, one.subject, one.prompt, one.seed, row.gamma, row.stage, row.style)
+
+
+def _key(one: Wanted) -> tuple:
+    return one.row.name, one.subject, one.number, one.seed
+
+
+def _made(
+    todo: list[Wanted], plan: Plan, world: World, learned: Learned, keys: Mapping[tuple, str]
+) -> Iterator[tuple[Wanted, Scored | None, str]]:
+    """Clips of one row and subject, scored, or why not."""
+    if not todo:
+        return
+    row, subject = todo[0].row, todo[0].subject
+    context = nullcontext((None, ()))
+    if row.videos is None:
+        try:
+            tensors, model = learned.tensors(row, subject), world.model(row.style)
+        except (ValueError, torch.OutOfMemoryError) as error:
+            yield from ((one, None, _told(error)) for one in todo)
+            return
+        context = method_of(row).applied(model, tensors, world.recipe(subject).noun)
+    with context as (model, words):
+        for one in todo:
+            start = time.perf_counter()
+            try:
+                if row.videos is None:
+                    clip = world.clip(model, words, one.prompt, one.seed, row.gamma, row.stage)
+                else:
+                    clip = whole_video(_video(one))
+                scores = {
+                    name: value for name, value in world.score(subject, one.prompt, clip).items() if value == value
+                }
+            except (ValueError, OSError, torch.OutOfMemoryError) as error:
+                yield one, None, _told(error)
+                continue
+            key = keys[_key(one)]
+            _keep(one, clip, plan, world, key)
+            seconds = time.perf_counter() - start
+            yield one, Scored(key, row.method, row.ablation, subject, one.prompt, one.seed, scores, seconds), ""
+
+
+def _keep(one: Wanted, clip: Tensor, plan: Plan, world: World, key: str) -> None:
+    """Writes what is shown of a clip, and if the plan says so all of it."""
+    from PIL import Image
+
+    if one.number <= plan.sheets and one.seed == one.row.seeds[0]:
+        chosen = clip[torch.linspace(0, len(clip) - 1, SHOWN).round().long()]
+        pixels = (torch.cat(list(chosen), 1).clamp(0, 1) * 255).round().byte().cpu().numpy()
+        with unfinished_file(frames_file(plan, key)) as unfinished:
+            Image.fromarray(pixels).save(unfinished, format="JPEG", quality=90)
+    if plan.keep and one.row.videos is None:
+        write_video(plan.out / VIDEOS / one.row.name.replace("/", "-") / f"{one.stem}.mp4", clip, world.fps)
+
+
+def frames_file(plan: Plan, key: str) -> Path:
+    """Where a few frames of a clip lie side by side, if it is shown on a contact sheet."""
+    return plan.out / FRAMES / f"{key}.jpg"
+
+
+def _video(one: Wanted) -> Path:
+    file = one.row.videos / f"{one.stem}.mp4"
+    if not file.is_file():
+        raise ValueError(f"there is no video {file}: its name is SUBJECT_PROMPT_SEED.mp4, the prompt's number from 01")
+    return file
+
+
+def whole_video(file: Path) -> Tensor:
+    """(F, H, W, 3) in [0, 1]; raises ValueError where frames are missing."""
+    frames, info = list(read_video(file)), probe_video(file)
+    if not frames or len(frames) < info.frames:
+        raise ValueError(f"of {info.frames} frames that {file} should have {len(frames)} are there: it is damaged")
+    return torch.stack(frames)
+
+
+def _sizes(plan: Plan, learned: Learned, clips: Mapping[str, list[Scored]]) -> tuple[dict[str, int], dict[str, float]]:
+    from safetensors import safe_open
+
+    parameters, sizes = {}, {}
+    for row in plan.rows:
+        subjects = [] if row.videos else dict.fromkeys(clip.subject for clip in clips[row.name])
+        files = [file for subject in subjects if (file := learned.file(row, subject)).exists()]
+        if files:
+            with safe_open(files[0], framework="pt") as file:
+                shapes = [file.get_slice(name).get_shape() for name in file.keys()]  # noqa: SIM118
+            parameters[row.name] = sum(int(torch.Size(shape).numel()) for shape in shapes)
+            sizes[row.name] = sum(file.stat().st_size for file in files) / len(files)
+    return parameters, sizes
+
+
+def _told(error: Exception) -> str:
+    return " ".join(str(error).split())
+
+
+def say(line: str) -> None:
+    sys.stderr.write(line + "\n")

@@ -1,0 +1,72 @@
+"""Means over subjects with their intervals, and differences between rows over the clips that both have."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from .store import Scored
+
+RESAMPLINGS = 10000
+
+
+@dataclass(frozen=True)
+class Figure:
+    """A mean over subjects, its 95 % interval, and how many subjects and clips it is of."""
+
+    mean: float
+    low: float
+    high: float
+    subjects: int
+    clips: int
+
+
+def figure(values: Iterable[tuple[str, float]]) -> Figure | None:
+    """Of (subject, value) of each clip; None without any.
+
+    The mean of the subjects' means. The interval is what the middle 95 % of means over subjects drawn again give
+    (percentile bootstrap): with other clips of the same subjects the figure would change less than with other subjects.
+    """
+    of_subject: dict[str, list[float]] = {}
+    for subject, value in values:
+        of_subject.setdefault(subject, []).append(value)
+    if not of_subject:
+        return None
+    means = np.array([np.mean(some) for some in of_subject.values()])
+    drawn = np.random.default_rng(0).integers(len(means), size=(RESAMPLINGS, len(means)))
+    low, high = np.percentile(means[drawn].mean(1), (2.5, 97.5))
+    clips = sum(map(len, of_subject.values()))
+    return Figure(float(means.mean()), float(low), float(high), len(means), clips)
+
+
+def figures(clips: Sequence[Scored], scores: Iterable[str]) -> dict[str, Figure | None]:
+    """Of each score, over the clips that have it."""
+    return {name: figure((clip.subject, clip.scores[name]) for clip in clips if name in clip.scores) for name in scores}
+
+
+def differences(ours: Sequence[Scored], theirs: Sequence[Scored], scores: Iterable[str]) -> dict[str, Figure | None]:
+    """Ours minus theirs, over the clips of the same subject, prompt and seed that both have."""
+    known = {_pair(clip): clip.scores for clip in theirs}
+    both = [(clip, known[_pair(clip)]) for clip in ours if _pair(clip) in known]
+    return {
+        name: figure(
+            (clip.subject, clip.scores[name] - other[name])
+            for clip, other in both
+            if name in clip.scores and name in other
+        )
+        for name in scores
+    }
+
+
+def verdicts(found: Mapping[str, Figure | None], better: Mapping[str, int]) -> dict[str, str]:
+    """Whether ours is "above", "below" or "level" in each score that has a better end: by the interval, without 0."""
+    said = {}
+    for name, one in found.items():
+        if one is not None and better[name]:
+            low, high = sorted((better[name] * one.low, better[name] * one.high))
+            said[name] = "above" if low > 0 else "below" if high < 0 else "level"
+    return said
+
+
+def _pair(clip: Scored) -> tuple[str, str, int]:
+    return clip.subject, clip.prompt, clip.seed
