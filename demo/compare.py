@@ -46,6 +46,7 @@ class Way:
         context: the token learns to leave the surroundings to the prompt.
         margin: by how much masks grow, in parts of a photo's side.
         decay: over which last part of the steps the learning rate falls.
+        plain: vectors may become as long as they like, and noise is white.
     """
 
     tokens: int = run.TOKENS
@@ -56,6 +57,7 @@ class Way:
     context: bool = True
     margin: float = run.MASK_MARGIN
     decay: float = run.DECAY
+    plain: bool = False
 
 
 PUBLISHED = {"context": False, "margin": 0.0, "decay": 0.0}
@@ -63,6 +65,7 @@ WORDLESS = Augmentation(far_words=(), near_words=())  # the demo model knows non
 WAYS = {
     "ours": Way(),
     "textual inversion: one vector, no masks": Way(tokens=1, masked=False, **PUBLISHED),
+    "textual inversion as published": Way(tokens=1, masked=False, plain=True, **PUBLISHED),
     "textual inversion, its rate falling": Way(tokens=1, masked=False, **PUBLISHED | {"decay": run.DECAY}),
     "masks without a margin": Way(margin=0.0),
     "a rate that stays": Way(decay=0.0),
@@ -78,6 +81,7 @@ WAYS = {
 }
 PAIRS = (
     ("ours", "textual inversion: one vector, no masks"),
+    ("ours", "textual inversion as published"),
     ("ours", "textual inversion, its rate falling"),
     ("ours", "masks without a margin"),
     ("ours", "a rate that stays"),
@@ -130,6 +134,8 @@ def draw(model: StableDiffusion, way: Way, name: str, number: int, out: Path) ->
 def learn(model: StableDiffusion, photos: Sequence[Photo], way: Way, noun: str, seed: int) -> Tensor:
     """(levels * n, D)"""
     options = replace(run.training_options(seed), decay=way.decay)
+    if way.plain:
+        options = replace(options, hold_norm=False, weight_decay=0.0, noise_offset=0.0)
     if not way.context:
         options = replace(options, context_weight=0.0)
     recipe = Recipe(

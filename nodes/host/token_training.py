@@ -95,7 +95,9 @@ def train_token(
     there = None if overwrite else find_id_token(folder, name, plan.settings)
     if there is not None:
         line = f"{there.name} was trained on the same photos with the same settings: used as it is"
-        return TrainedToken(there, _prompt(there, folder), list(there.losses), _card(there, folder), [line])
+        return TrainedToken(
+            there, _prompt(there, folder), list(there.losses), _card(there, folder), [line, *plan.remarks]
+        )
     checkpoint = training_file(folder, name, plan.settings)
     state = load_training(checkpoint, plan.settings)
     if state is not None:
@@ -132,9 +134,9 @@ def train_token(
                 progress.update_absolute(state.step, recipe.options.steps)
                 model_management.throw_exception_if_processing_interrupted()
         except TrainingDiverged as error:
-            checkpoint.unlink(missing_ok=True)  # it would only diverge again
             if error.last is None:
                 raise
+            checkpoint.unlink(missing_ok=True)  # it would only diverge again
             kept = save_partial_id_token(_token(about, error.last), folder)
             raise RuntimeError(f"{error}. The vectors of step {error.last.step} were kept in {kept}") from error
         except model_management.InterruptProcessingException:

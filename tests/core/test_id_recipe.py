@@ -131,14 +131,15 @@ def test_a_caption_that_one_opening_makes_too_long_is_refused_before_anything_is
             return super().encode_prompt(prompt, learned)
 
     photos = [*PHOTOS[:4], replace(PHOTOS[4], caption="one two three four")]  # 9 words, 12 with "a far away "
-    with pytest.raises(ValueError, match="one two three four' is too long"):
-        planned(photos=photos, model=Short())
+    for early_stop in (False, True):  # with it the last photo, this one, is only looked at
+        with pytest.raises(ValueError, match="one two three four' is too long"):
+            planned(replace(RECIPE, early_stop=early_stop), photos, model=Short())
     planned(replace(RECIPE, augmentation=None), photos, model=Short())
 
 
-@pytest.mark.parametrize("noun", ["", "  "])
-def test_an_empty_noun_is_refused(noun):
-    with pytest.raises(ValueError, match="noun is empty"):
+@pytest.mark.parametrize(("noun", "message"), [("", "is empty"), ("  ", "is empty"), ("woman, blonde", "has a comma")])
+def test_a_noun_that_is_none_is_refused(noun, message):
+    with pytest.raises(ValueError, match=f"the noun .*{message}"):
         Recipe(noun)
 
 

@@ -307,6 +307,14 @@ def test_training_stops_when_held_out_pictures_are_fitted_no_better_and_keeps_th
     assert not torch.equal(states[-1].vectors, states[-1].newest)
 
 
+def test_where_the_rate_falls_vectors_are_compared_only_once_it_does():
+    """However much better the first steps fit the held-out pictures, what is handed out has settled."""
+    options = TrainingOptions(steps=40, learning_rate=0.05, check_every=5, patience=1, decay=0.5)
+    states = list(train(LinearModel(), options, held_out=examples(2, seed=8)))
+    assert [len(state.checks) for state in states[:25]] == [0] * 24 + [1]
+    assert torch.equal(states[19].vectors, states[19].newest)
+
+
 def test_before_the_first_check_the_newest_vectors_are_the_ones_to_use():
     options = TrainingOptions(steps=6, learning_rate=0.05, check_every=5)
     first, *_, fifth, _ = train(LinearModel(), options, held_out=examples(2, seed=8))

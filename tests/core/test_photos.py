@@ -152,6 +152,24 @@ def test_a_photo_that_shows_nothing_is_left_out_and_named_and_the_others_train()
     assert [remark.partition(":")[0] for remark in remarks] == ["left out 2.png", "left out 3.png"]
 
 
+def test_haze_is_no_subject():
+    """A stray pixel far away neither moves the crop nor costs the photo; a mask of nothing else is empty."""
+    mask = torch.zeros(100, 300)
+    mask[30:70, 20:60] = 1
+    hazy = mask.clone()
+    hazy[50, 299] = 1 / 255
+    one, other = (photo(mask=which, height=100, width=300) for which in (mask, hazy))
+    assert torch.equal(cropped(one, 50), cropped(other, 50))
+    assert usable_photos([other, one])[0] == [other, one]
+    assert "its mask is empty" in usable_photos([one, photo(mask=(hazy - mask), height=100, width=300)])[1][0]
+
+
+def test_hidden_files_are_no_photos(tmp_path):
+    Image.fromarray(gradient()).save(tmp_path / "1.jpg")
+    (tmp_path / "._1.jpg").write_bytes(b"what another system keeps of a file")
+    assert [one.name for one in load_photos(tmp_path)] == ["1.jpg"]
+
+
 def test_no_usable_photo_is_an_error_that_says_what_is_wrong_with_each():
     with pytest.raises(ValueError, match=r"no photos to train on[\s\S]*1\.png: its mask is empty[\s\S]*2\.png"):
         usable_photos([photo("1.png", torch.zeros(20, 200)), photo("2.png", torch.zeros(20, 200))])

@@ -52,7 +52,9 @@ def test_photos_without_the_subject_are_an_error_that_says_what_to_do():
     results = segment_photos([photo("a", 0), photo("b", 0)], Scripted(), "cat")
     assert next(results).problem
     assert next(results).problem
-    with pytest.raises(NoSubject, match="'cat' was not found in any of the 2 photos: name the subject in other words"):
+    with pytest.raises(
+        NoSubject, match="'cat' was not found in any of the 2 photos: name the subject[^$]*nothing in it"
+    ):
         next(results)
     with pytest.raises(ValueError, match="no photos to segment"):
         next(segment_photos([], Scripted(), "cat"))

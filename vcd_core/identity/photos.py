@@ -13,6 +13,7 @@ from torch import Tensor
 PHOTO_SUFFIXES = (".bmp", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp")
 OTHER_PICTURES = (".avif", ".gif", ".heic", ".heif", ".jxl")
 MASK_SUFFIX = ".mask.png"
+FAINT = 0.1  # a mask of less nowhere shows a subject
 
 
 @dataclass(frozen=True)
@@ -65,7 +66,7 @@ def photo_files(folder: Path) -> list[tuple[Path, Path | None]]:
     """
     if not folder.is_dir():
         raise ValueError(f"there is no folder {folder}: create it and put 5-10 photos of one subject into it")
-    contents = [path for path in folder.iterdir() if path.is_file()]
+    contents = [path for path in folder.iterdir() if path.is_file() and not path.name.startswith(".")]
     if unreadable := sorted(path.name for path in contents if path.suffix.lower() in OTHER_PICTURES):
         raise ValueError(
             f"{folder} holds {', '.join(unreadable[:3])}, which cannot be read here: save as one of "
@@ -128,8 +129,12 @@ def cropped(photo: Photo, size: int, margin: float = 0.0) -> Tensor:
 
 def _grown(mask: Tensor, radius: int) -> Tensor:
     """(S, S): the largest value within a square of so many pixels to every side."""
-    for kernel in ((2 * radius + 1, 1), (1, 2 * radius + 1)):
-        mask = F.max_pool2d(mask[None], kernel, 1, tuple(side // 2 for side in kernel))[0]
+    for _ in range(2):  # rows, then columns
+        padded, window = F.pad(mask, (0, 0, radius, radius)), 1
+        while 2 * window <= 2 * radius + 1:
+            padded, window = torch.maximum(padded[:-window], padded[window:]), 2 * window
+        shift = 2 * radius + 1 - window
+        mask = torch.maximum(padded[: len(padded) - shift], padded[shift:]).T
     return mask
 
 
@@ -137,7 +142,7 @@ def _problem(photo: Photo) -> str:
     """Why the photo cannot be trained on; "" if it can."""
     if photo.mask is None:
         return ""
-    if not photo.mask.any():
+    if photo.mask.max() < FAINT:
         return "its mask is empty; draw the subject white, or give the photo without a mask"
     top, left, side = _square(photo)
     if not photo.mask[top : top + side, left : left + side].any():
@@ -153,7 +158,8 @@ def _square(photo: Photo) -> tuple[int, int, int]:
     side = min(height, width)
     if photo.mask is None:
         return (height - side) // 2, (width - side) // 2, side
-    rows, columns = photo.mask.any(dim=1).nonzero(), photo.mask.any(dim=0).nonzero()
+    is_subject = photo.mask > 0.5 * photo.mask.max()  # a cut-out's haze is not
+    rows, columns = is_subject.any(dim=1).nonzero(), is_subject.any(dim=0).nonzero()
     top = _crop_start(rows.min().item(), rows.max().item() + 1, side, height)
     left = _crop_start(columns.min().item(), columns.max().item() + 1, side, width)
     return top, left, side

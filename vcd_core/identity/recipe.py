@@ -37,8 +37,8 @@ class Recipe:
         early_stop: hold the last photo out where there are four or more, use the vectors that fit it best, and stop
             when they no longer do; `options.patience` says how soon.
         options: of the loop.
-        mask_margin: by how much masks grow to every side, in parts of a photo's; those of cut-outs stay. What lies just
-            beyond the subject says where it ends: how short the hair is, that there is no hat. 0 for the paper's masks.
+        mask_margin: by how much masks grow to every side, in parts of the crop's; those of cut-outs stay. What lies
+            just beyond the subject says where it ends: how short hair is, that there is no hat. 0: the paper's masks.
     """
 
     noun: str
@@ -53,8 +53,10 @@ class Recipe:
     def __post_init__(self) -> None:
         if not self.noun.strip():
             raise ValueError("the noun is empty: give a word for what the subject is, such as woman or cat")
+        if "," in self.noun:
+            raise ValueError(f"the noun {self.noun!r} has a comma: give a word or two, and say the rest in captions")
         if not 0 <= self.mask_margin <= 0.5:
-            raise ValueError(f"mask_margin must lie in [0, 0.5] of a photo's side, got {self.mask_margin}")
+            raise ValueError(f"mask_margin must lie in [0, 0.5] of a picture's side, got {self.mask_margin}")
 
 
 @dataclass(frozen=True)
@@ -106,7 +108,7 @@ def plan_training(
     how = recipe.augmentation
     openings = ("", *how.far_words, *how.near_words) if how else ("",)
     contexts = recipe.options.contexts if recipe.options.context_weight > 0 else ("",)
-    prompts = dict.fromkeys(_prompt(recipe, words, photo) for photo in usable for words in openings)
+    prompts = dict.fromkeys(_prompt(recipe, words, photo) for photo in [*usable, *held_out] for words in openings)
     with torch.no_grad():
         for prompt in dict.fromkeys(in_context(prompt, context) for prompt in prompts for context in contexts):
             model.encode_prompt(prompt, initial)

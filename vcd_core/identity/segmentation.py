@@ -46,7 +46,7 @@ def segment_photos(photos: Sequence[Photo], segmenter: Segmenter, prompt: str) -
     """
     if not photos:
         raise ValueError("there are no photos to segment: give 5-10 photos of one subject")
-    usable, several = 0, []
+    usable, several, problems = 0, [], []
     for photo in photos:
         if photo.mask is not None and photo.mask.any():
             result = SegmentedPhoto(photo)
@@ -61,6 +61,8 @@ def segment_photos(photos: Sequence[Photo], segmenter: Segmenter, prompt: str) -
                 masked = replace(photo, mask=segmentation.mask)
                 result = SegmentedPhoto(masked, segmentation.found, segmentation.chosen)
         usable += not result.problem
+        if result.problem:
+            problems.append(f"{photo.name}: {result.problem}")
         yield result
 
     if several:
@@ -73,5 +75,5 @@ def segment_photos(photos: Sequence[Photo], segmenter: Segmenter, prompt: str) -
     if not usable:
         raise NoSubject(
             f"{prompt.strip()!r} was not found in any of the {len(photos)} photos: name the subject in other words "
-            "(person, cat, teapot), lower the box threshold, or draw masks"
+            "(person, cat, teapot), lower the box threshold, or draw masks\n" + "\n".join(problems)
         )

@@ -66,7 +66,7 @@ class TrainingOptions:
         noise_offset: standard deviation of a per-channel constant added to the noise.
         seed: of everything random in the training.
         patience: checks of the held-out loss without a new lowest until training stops; 0 trains to the end.
-        check_every: steps between these checks.
+        check_every: steps between these checks; with `decay` they begin where the rate falls.
     """
 
     steps: int = 200
@@ -85,6 +85,10 @@ class TrainingOptions:
     def __post_init__(self) -> None:
         if not 0 <= self.decay <= 1:
             raise ValueError(f"decay is a part of the steps, in [0, 1], got {self.decay}")
+
+    def settles(self, step: int) -> bool:
+        """Whether vectors of this step are to be judged: where the rate falls, not before it does."""
+        return step > (1 - self.decay) * self.steps if self.decay else True
 
     def learning_rate_of(self, step: int) -> float:
         """Of one of the steps 1 to `steps`."""
@@ -287,7 +291,8 @@ def train_id_token(
             raise TrainingDiverged("gradient", number, options.learning_rate, last)
         if not torch.isfinite(state.newest).all():
             raise TrainingDiverged("token", number, options.learning_rate, last)
-        checked = held_out is not None and (number % options.check_every == 0 or number == options.steps)
+        due = number % options.check_every == 0 or number == options.steps
+        checked = held_out is not None and due and options.settles(number)
         if checked:
             state = replace(state, checks=(*state.checks, task.fixed_loss(held_out, state)))
         if not state.checks or (checked and state.stale == 0):

@@ -73,10 +73,10 @@ def train(arguments: argparse.Namespace) -> None:
     try:
         state = train_token(model, planned, checkpoint=checkpoint, linear=arguments.linear_schedule)
     except TrainingDiverged as error:
-        checkpoint.unlink(missing_ok=True)  # it would only diverge again
         failure, state = error, error.last
         if state is None:
             raise ValueError(str(error)) from error
+        checkpoint.unlink(missing_ok=True)  # it would only diverge again
     token = IDToken(
         name,
         state.vectors.cpu(),
