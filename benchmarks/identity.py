@@ -12,10 +12,15 @@ import argparse
 import json
 import shlex
 import sys
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from benchmarks.harness import as_object, as_table, case
 from vcd_core.standalone.cli import SomeFailed, exit_code
+
+if TYPE_CHECKING:
+    from benchmarks.clips.store import Scored
 
 SMALL = Path(__file__).with_name("plans") / "small.yaml"
 TARGET = 1.0  # ours at least as good as the peer
@@ -43,10 +48,10 @@ def run_plan(arguments: argparse.Namespace) -> None:
 
         sys.stdout.write(sizes.as_text() + "\n")
         return
+    from benchmarks.baselines.sizes import readable
     from benchmarks.clips.plan import plan_of, read_source
     from benchmarks.clips.report import write_report
     from benchmarks.clips.running import run, say, wanted_clips
-    from benchmarks.clips.summary import figures
     from benchmarks.clips.worlds import open_world
 
     source = read_source(arguments.plan)
@@ -54,25 +59,27 @@ def run_plan(arguments: argparse.Namespace) -> None:
     plan = plan_of(source, world)
     outcome = run(plan, world, say)
     page = write_report(plan, world, outcome, shlex.join(["python", "-m", "benchmarks.identity", str(arguments.plan)]))
-    found = {name: figures(clips, world.scores) for name, clips in outcome.clips.items()}
-    cases = cases_of(found, outcome.sizes)
+    cases = cases_of(outcome.clips)
     sys.stdout.write(json.dumps(as_object("identity", cases)) + "\n" if arguments.json else as_table("identity", cases))
+    for name, count in outcome.parameters.items():
+        say(f"{name}: {count:,} trained numbers, a file of {readable(outcome.sizes[name])}")
     say(f"{page}: {sum(map(len, outcome.clips.values()))} of {sum(1 for _ in wanted_clips(plan))} clips")
     if outcome.failed:
         raise SomeFailed(f"{len(outcome.failed)} clips could not be made: {page} says which and why")
 
 
-def cases_of(found: dict[str, dict], sizes: dict[str, float]) -> list[dict]:
-    """The first row beside each other one, as every benchmark tells it: less is better."""
-    first, *others = found
+def cases_of(clips: Mapping[str, Sequence["Scored"]]) -> list[dict]:
+    """The first row beside each other one over the clips of both, as every benchmark tells it: less is better."""
+    from benchmarks.clips.summary import figures, pairs
+
+    first, *others = clips
     cases = []
     for other in others:
+        both = list(zip(*pairs(clips[first], clips[other]), strict=True))
+        ours, peer = (figures(some, ERRORS) for some in both) if both else ({}, {})
         for score, called in ERRORS.items():
-            ours, peer = (found[name].get(score) for name in (first, other))
-            if ours and peer and peer.mean < 1:
-                cases.append(case(f"{called}, {other}", "1", 1 - ours.mean, 1 - peer.mean, TARGET))
-        if first in sizes and other in sizes:
-            cases.append(case(f"file, {other}", "B", sizes[first], sizes[other], TARGET))
+            if ours.get(score) and peer.get(score) and peer[score].mean < 1:
+                cases.append(case(f"{called}, {other}", "1", 1 - ours[score].mean, 1 - peer[score].mean, TARGET))
     return cases
 
 

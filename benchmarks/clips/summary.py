@@ -46,13 +46,12 @@ def figures(clips: Sequence[Scored], scores: Iterable[str]) -> dict[str, Figure 
 
 def differences(ours: Sequence[Scored], theirs: Sequence[Scored], scores: Iterable[str]) -> dict[str, Figure | None]:
     """Ours minus theirs, over the clips of the same subject, prompt and seed that both have."""
-    known = {_pair(clip): clip.scores for clip in theirs}
-    both = [(clip, known[_pair(clip)]) for clip in ours if _pair(clip) in known]
+    both = pairs(ours, theirs)
     return {
         name: figure(
-            (clip.subject, clip.scores[name] - other[name])
+            (clip.subject, clip.scores[name] - other.scores[name])
             for clip, other in both
-            if name in clip.scores and name in other
+            if name in clip.scores and name in other.scores
         )
         for name in scores
     }
@@ -68,5 +67,11 @@ def verdicts(found: Mapping[str, Figure | None], better: Mapping[str, int]) -> d
     return said
 
 
-def _pair(clip: Scored) -> tuple[str, str, int]:
-    return clip.subject, clip.prompt, clip.seed
+def pairs(ours: Sequence[Scored], theirs: Sequence[Scored]) -> list[tuple[Scored, Scored]]:
+    """The clips of the same subject, prompt and seed."""
+
+    def key(clip: Scored) -> tuple[str, str, int]:
+        return clip.subject, clip.prompt, clip.seed
+
+    known = {key(clip): clip for clip in theirs}
+    return [(clip, known[key(clip)]) for clip in ours if key(clip) in known]

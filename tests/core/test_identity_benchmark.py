@@ -361,6 +361,15 @@ def test_the_table_is_of_1600_clips_of_ours_and_160_of_every_other_row_paired_wi
     assert ablations == {"", "gamma 0", "gamma 0.2", "gamma 0.5", "no masks", "+ face", "+ tiled", "style ink"}
 
 
+def test_rates_are_chosen_on_strangers_of_whom_the_table_shows_none(real_methods):
+    rates, table = (
+        plan.plan_of(plan.read_source(identity.SMALL.with_name(name)), DemoWorld)
+        for name in ("rates.yaml", "demo.yaml")
+    )
+    assert not {one for row in rates.rows for one in row.subjects} & {one for row in table.rows for one in row.subjects}
+    assert {row.method for row in rates.rows} == {row.method for row in table.rows}
+
+
 def test_what_make_bench_runs_is_60_clips(real_methods):
     assert sum(1 for _ in running.wanted_clips(plan.plan_of(plan.read_source(identity.SMALL), DemoWorld))) == 60
 
@@ -489,10 +498,8 @@ def test_clips_are_kept_only_if_the_plan_says_so(keep, planned):
     assert len(list(one.out.rglob("*.mp4"))) == (COUNT if keep else 0)
 
 
-def test_as_a_benchmark_less_is_better():
-    def found(mean):
-        return {"similarity": summary.Figure(mean, mean, mean, 1, 1)}
-
-    (alike, file) = identity.cases_of({"vcd": found(0.9), "lora": found(0.6)}, {"vcd": 10, "lora": 100})
+def test_as_a_benchmark_less_is_better_over_the_clips_of_both():
+    ours = [scored("ann", "p", 0, similarity=0.9), scored("ann", "q", 0, similarity=0.1)]
+    (alike,) = identity.cases_of({"vcd": ours, "lora": [scored("ann", "p", 0, similarity=0.6)], "neti": []})
+    assert (alike["case"], alike["unit"]) == ("unlikeness, lora", "1")
     assert (alike["ours"], alike["peer"], alike["ratio"]) == pytest.approx((0.1, 0.4, 0.25))
-    assert file["ratio"] == 0.1
