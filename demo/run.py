@@ -52,7 +52,11 @@ FRAMES, SIZE, FPS, TOKENS = 16, 128, 8.0, 4
 STEPS, BATCH, LEARNING_RATE = 100, 8, 3e-3
 DECAY, MASK_MARGIN = 0.6, 1 / 8
 FAR_PLACE = "in a desert"
-CLIPS = {"beach": "on a beach", "snow": "in the snow", "moon": "on the moon"}
+CLIPS = {
+    "beach": "a half body photo of a {} on a beach",
+    "snow": "a portrait of a {} in the snow",
+    "moon": "a photo of a {} on the moon",
+}
 
 
 def run(arguments: argparse.Namespace) -> None:
@@ -77,8 +81,8 @@ def run(arguments: argparse.Namespace) -> None:
         merge_style(model.unet, style)
     scores = {} if eyes is None else measured(model, eyes, member(name), token, arguments.seed)
     clips, files = {}, {}
-    for title, ending in CLIPS.items():
-        prompt = f"a photo of a {token.prompt} {ending}"
+    for title, words in CLIPS.items():
+        prompt = words.format(token.prompt)
         say(prompt)
         options = ClipOptions(FRAMES, SIZE, measure.STEPS, measure.CFG, gamma=arguments.gamma, seed=arguments.seed)
         clips[prompt] = make_clip(model, parse_prompt(prompt, out), parse_prompt("", out), options, motion)

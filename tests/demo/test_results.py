@@ -8,6 +8,7 @@ import pytest
 import torch
 
 from demo import measure, world
+from demo.evaluate_motion import statistics, world_clip
 from demo.people import CAST, PHOTOS, member, photos, stranger
 from demo.reader import look_features, similarity
 from demo.tensors import as_tensor
@@ -104,6 +105,17 @@ def test_the_motion_module_makes_pictures_into_a_clip_that_moves(model):
     clip, pictures = (make_clip(model, prompt, [""], options, module) for module in (motion, None))
     assert likeness_of_neighbours(pictures) < 0.7
     assert 0.85 < likeness_of_neighbours(clip) < 0.995
+
+
+def test_a_clip_goes_as_its_prompt_says(model, eyes):
+    """From the same noise: where the picture drifts a face crosses it, who waves stays in place."""
+    motion, options = load_demo_motion(WEIGHTS), ClipOptions(16, 128, 10, measure.CFG, gamma=0.1, seed=5)
+    travel = {}
+    for action in ("drift", "wave"):
+        clip = make_clip(model, [world_clip(action, 0)[0]], [""], options, motion)
+        travel[action] = statistics(clip.movedim(-1, 1), eyes.detector)["travel x"]
+    assert travel["drift"] > 0.05
+    assert travel["wave"] < 0.5 * travel["drift"]
 
 
 def test_the_second_style_is_paler_as_its_drawings_are(model):

@@ -22,7 +22,7 @@ def demo(monkeypatch, capsys, tmp_path):
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(run, "STEPS", 2)
     monkeypatch.setattr(run, "FRAMES", 3)
-    monkeypatch.setattr(run, "CLIPS", {"beach": "on a beach"})
+    monkeypatch.setattr(run, "CLIPS", {"beach": "a photo of a {} on a beach"})
     monkeypatch.setattr(measure, "STEPS", 2)
     monkeypatch.setattr(measure, "PROMPTS", measure.PROMPTS[:2])
 
