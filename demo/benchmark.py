@@ -98,9 +98,8 @@ class DemoWorld:
 
     def recipe(self, subject: str) -> Recipe:
         number = self.subjects.index(subject)
-        options = replace(run.training_options(number), steps=self.steps)
-        noun = character(number).noun
-        return Recipe(noun, run.SIZE, run.TOKENS, augmentation=None, options=options, mask_margin=run.MASK_MARGIN)
+        recipe = run.recipe_of(character(number).noun, number)
+        return replace(recipe, options=replace(recipe.options, steps=self.steps))
 
     def photos(self, subject: str) -> list[Photo]:
         number = self.subjects.index(subject)

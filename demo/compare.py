@@ -18,7 +18,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from vcd_core.identity import Augmentation, Photo, Recipe
+from vcd_core.identity import Augmentation, Photo
 from vcd_core.standalone.cli import exit_code
 from vcd_core.standalone.demo_model import MODEL_FILE, load_demo_model
 from vcd_core.standalone.model import Prompt, StableDiffusion
@@ -133,14 +133,14 @@ def draw(model: StableDiffusion, way: Way, name: str, number: int, out: Path) ->
 
 def learn(model: StableDiffusion, photos: Sequence[Photo], way: Way, noun: str, seed: int) -> Tensor:
     """(levels * n, D)"""
-    options = replace(run.training_options(seed), decay=way.decay)
+    recipe = run.recipe_of(noun, seed)
+    options = replace(recipe.options, decay=way.decay)
     if way.plain:
         options = replace(options, hold_norm=False, weight_decay=0.0, noise_offset=0.0)
     if not way.context:
         options = replace(options, context_weight=0.0)
-    recipe = Recipe(
-        noun, run.SIZE, way.tokens * way.levels, augmentation=way.augmentation, options=options, mask_margin=way.margin
-    )
+    count = way.tokens * way.levels
+    recipe = replace(recipe, token_count=count, augmentation=way.augmentation, options=options, mask_margin=way.margin)
     return run.learn(model, photos, recipe).vectors
 
 

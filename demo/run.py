@@ -18,6 +18,7 @@ from vcd_core.identity import (
     TrainingOptions,
     TrainingState,
     cropped,
+    faded,
     load_photos,
     save_id_token,
 )
@@ -92,11 +93,10 @@ def run(arguments: argparse.Namespace) -> None:
         files[called] = write_video(out / f"{title}.mp4", clip, FPS).name
 
     pictures = torch.stack([cropped(photo, SIZE, MASK_MARGIN) for photo in photos])
-    faded = pictures[:, :3] * (0.25 + 0.75 * pictures[:, 3:])
     sheet = write_contact_sheet(
         out / "contact_sheet.png",
         [
-            ("the photos it learned from (outside the mask: faded)", faded),
+            ("the photos it learned from (outside the mask: faded)", faded(pictures)),
             *((prompt, frames_of(clip)) for prompt, clip in clips.items()),
         ],
     )
@@ -172,6 +172,10 @@ def training_options(seed: int) -> TrainingOptions:
     )
 
 
+def recipe_of(noun: str, seed: int) -> Recipe:
+    return Recipe(noun, SIZE, TOKENS, augmentation=None, options=training_options(seed), mask_margin=MASK_MARGIN)
+
+
 def learn(model: StableDiffusion, photos: Sequence[Photo], recipe: Recipe) -> TrainingState:
     """The state after the last step; raises ValueError where the training diverges."""
     try:
@@ -184,8 +188,7 @@ def token_of(
     model: StableDiffusion, photos: Sequence[Photo], name: str, noun: str, seed: int
 ) -> tuple[IDToken, list[float]]:
     """The token, and the loss of every step."""
-    recipe = Recipe(noun, SIZE, TOKENS, augmentation=None, options=training_options(seed), mask_margin=MASK_MARGIN)
-    state = learn(model, photos, recipe)
+    state = learn(model, photos, recipe_of(noun, seed))
     return IDToken(name, state.vectors, noun, state.step, base="demo model"), list(state.losses)
 
 

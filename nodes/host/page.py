@@ -12,6 +12,7 @@ import torch.nn.functional as F
 from comfy_execution.utils import get_executing_context
 from torch import Tensor
 
+from ...vcd_core.identity import faded
 from ..convert import to_pil
 
 CURVE_POINTS = 200
@@ -41,9 +42,8 @@ class TrainingNews:
             steps, done: of the whole training, and before it is taken up.
             photos: (N, 4, S, S) in [0, 1], each with its mask, outside of which it is faded; the first eight are shown.
         """
-        faded = photos[:SHOWN_PHOTOS, :3] * (0.25 + 0.75 * photos[:SHOWN_PHOTOS, 3:])
         self.steps, self.done = steps, done
-        self.photos = [picture_url(photo.movedim(0, -1)) for photo in faded]
+        self.photos = [picture_url(photo.movedim(0, -1)) for photo in faded(photos[:SHOWN_PHOTOS])]
         self.samples: deque[str] = deque(maxlen=SHOWN_SAMPLES)
         self.begun, self.told = time.monotonic(), -math.inf
 

@@ -13,7 +13,7 @@ from pathlib import Path
 
 from aiohttp import web
 
-from ...vcd_core.identity import IDToken, cropped, load_id_token, load_photo
+from ...vcd_core.identity import IDToken, cropped, faded, load_id_token, load_photo
 from ...vcd_core.identity.photos import photo_files
 from ..convert import to_pil
 from .folders import EMBEDDINGS, model_path, photo_folder, token_files
@@ -123,9 +123,8 @@ def _photo_picture(path: Path, mask: Path | None, *_versions) -> bytes:
     photo = load_photo(path, mask)
     if photo.mask is not None and not photo.mask.any():
         raise ValueError(f"the mask of {path.name} is empty: draw the subject white in it, or take the mask away")
-    picture = cropped(photo, SIDE)
     content = BytesIO()
-    to_pil((picture[:3] * (0.25 + 0.75 * picture[3:])).movedim(0, -1)).save(content, "JPEG", quality=85)
+    to_pil(faded(cropped(photo, SIDE)).movedim(0, -1)).save(content, "JPEG", quality=85)
     return content.getvalue()
 
 

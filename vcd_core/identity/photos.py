@@ -127,6 +127,11 @@ def cropped(photo: Photo, size: int, margin: float = 0.0) -> Tensor:
     return picture
 
 
+def faded(pictures: Tensor) -> Tensor:
+    """(..., 4, S, S) in [0, 1], images and then masks, as (..., 3, S, S) to look at, pale where nothing counts."""
+    return pictures[..., :3, :, :] * (0.25 + 0.75 * pictures[..., 3:, :, :])
+
+
 def _grown(mask: Tensor, radius: int) -> Tensor:
     """(S, S): the largest value within a square of so many pixels to every side."""
     for _ in range(2):  # rows, then columns
