@@ -155,7 +155,7 @@ def train_token(
         str(path),
         f"{len(shown)} photos, {state.step} steps, loss {losses[0]:.4f} -> {losses[-1]:.4f}",
         f"what {recipe.noun} alone means has changed by {(noun_after - noun_before).abs().max():.1e}",
-        *([f"batches were split into {state.parts} to fit into memory"] if state.parts > 1 else []),
+        *state.remarks(recipe.options),
         *plan.remarks,
     ]
     return TrainedToken(token, _prompt(token, folder), losses, _card(token, folder), report)

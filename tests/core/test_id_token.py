@@ -8,13 +8,7 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-from vcd_core.identity import (
-    IDToken,
-    check_token_name,
-    load_id_token,
-    save_id_token,
-    save_partial_id_token,
-)
+from vcd_core.identity import IDToken, check_token_name, load_id_token, save_id_token
 
 TOKEN = IDToken("ava", torch.randn(4, 768), "woman", 200, base="SD15", date="2026-01-31")
 
@@ -70,15 +64,6 @@ def test_nothing_is_overwritten_by_accident(tmp_path):
 def test_a_token_has_the_permissions_of_any_file(tmp_path):
     (tmp_path / "other").write_bytes(b"")
     assert save_id_token(TOKEN, tmp_path).stat().st_mode == (tmp_path / "other").stat().st_mode
-
-
-def test_a_broken_off_training_never_takes_the_place_of_a_token(tmp_path):
-    finished = save_id_token(TOKEN, tmp_path)
-    partial = save_partial_id_token(IDToken("ava", torch.zeros(4, 768), "woman", 3), tmp_path)
-    assert partial.stem == "ava_partial"
-    assert torch.equal(load_id_token(finished).vectors, TOKEN.vectors)
-    long = save_partial_id_token(IDToken("x" * 64, torch.zeros(4, 768), "woman", 3), tmp_path)
-    assert load_id_token(long).steps == 3
 
 
 def test_vectors_that_are_not_finite_are_not_written(tmp_path):

@@ -305,6 +305,8 @@ def test_training_stops_when_held_out_pictures_are_fitted_no_better_and_keeps_th
     assert len(states) == 5 * (lowest + 1 + 3) < 500
     assert torch.equal(states[-1].vectors, states[5 * (lowest + 1) - 1].newest)
     assert not torch.equal(states[-1].vectors, states[-1].newest)
+    (remark,) = states[-1].remarks(options)
+    assert f"after step {len(states)} of 500: 3 checks" in remark
 
 
 def test_where_the_rate_falls_vectors_are_compared_only_once_it_does():
@@ -317,8 +319,9 @@ def test_where_the_rate_falls_vectors_are_compared_only_once_it_does():
 
 def test_before_the_first_check_the_newest_vectors_are_the_ones_to_use():
     options = TrainingOptions(steps=6, learning_rate=0.05, check_every=5)
-    first, *_, fifth, _ = train(LinearModel(), options, held_out=examples(2, seed=8))
+    first, *_, fifth, last = train(LinearModel(), options, held_out=examples(2, seed=8))
     assert torch.equal(first.vectors, first.newest)
+    assert not last.remarks(options)
     assert len(fifth.checks) == 1
 
 

@@ -7,8 +7,8 @@ from .photos import Photo, cropped, faded, load_photo, load_photos, usable_photo
 from .recipe import RARE_WORDS, Recipe, TrainingPlan, encode_examples, plan_training
 from .segmentation import SegmentedPhoto, segment_photos
 from .thumbnails import make_thumbnail, open_thumbnail, save_token_sheet
-from .token import SD15_WIDTH, IDToken, check_token_name, save_id_token, save_partial_id_token
-from .token_folder import find_id_token, id_tokens_in, save_or_reuse_id_token
+from .token import SD15_WIDTH, IDToken, check_token_name, save_id_token
+from .token_folder import find_id_token, id_tokens_in, save_or_reuse_id_token, save_partial_id_token
 from .token_formats import TOKEN_SUFFIXES, convert_id_token, load_id_token
 from .token_mixing import MOST_STRENGTH, mix_id_tokens, with_strength
 from .training import (

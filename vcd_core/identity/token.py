@@ -5,7 +5,7 @@ import binascii
 import json
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 import torch
@@ -86,14 +86,6 @@ def save_id_token(token: IDToken, folder: Path, *, overwrite: bool = False) -> P
     with unfinished_file(path) as unfinished:
         unfinished.write_bytes(content)  # save_file would give it permissions for its owner alone
     return path
-
-
-def save_partial_id_token(token: IDToken, folder: Path) -> Path:
-    """Keeps the vectors of a training that broke off, as `NAME_partial`; an older one is replaced.
-
-    Without the fingerprint, so that it is never taken for the finished token, whatever it is renamed to.
-    """
-    return save_id_token(replace(token, name=f"{token.name[:56]}_partial", fingerprint=""), folder, overwrite=True)
 
 
 def token_from_metadata(name: str, vectors: Tensor, metadata: Mapping[str, str]) -> IDToken:

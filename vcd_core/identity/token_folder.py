@@ -59,6 +59,19 @@ def save_or_reuse_id_token(token: IDToken, folder: Path) -> Path:
     return save_id_token(replace(token, name=free), folder)
 
 
+def save_partial_id_token(token: IDToken, folder: Path) -> Path:
+    """Keeps the vectors of a training that broke off, as `NAME_partial`, in place of older ones of that training alone.
+
+    Its fingerprint is another than the finished token's, so that it is never taken for that, whatever it is renamed to.
+    """
+    fingerprint = token.fingerprint and f"{token.fingerprint} partial"
+    token = replace(token, name=f"{token.name[:56]}_partial", fingerprint=fingerprint)
+    older = find_id_token(folder, token.name, fingerprint)
+    if older is None:
+        return save_or_reuse_id_token(token, folder)
+    return save_id_token(replace(token, name=older.name), folder, overwrite=True)
+
+
 def _names(name: str) -> Iterator[str]:
     yield name
     for number in count(2):

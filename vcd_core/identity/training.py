@@ -149,6 +149,19 @@ class TrainingState:
         """Checks since the lowest."""
         return len(self.checks) - 1 - self.checks.index(min(self.checks)) if self.checks else 0
 
+    def remarks(self, options: TrainingOptions) -> list[str]:
+        """What a user is to know of how the training went, where it did not simply run to its end."""
+        remarks = []
+        if self.step < options.steps:
+            checks = f"{self.stale} checks" if self.stale > 1 else "a check"
+            remarks.append(
+                f"stopped early, after step {self.step} of {options.steps}: {checks} of the held-out photos found "
+                "nothing better than the vectors that were kept"
+            )
+        if self.parts > 1:
+            remarks.append(f"batches were split into {self.parts} to fit into memory")
+        return remarks
+
 
 class TrainingDiverged(RuntimeError):
     """The loss, its gradient or the vectors stopped being finite.

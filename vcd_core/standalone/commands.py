@@ -95,8 +95,8 @@ def train(arguments: argparse.Namespace) -> None:
     save = partial(save_id_token, overwrite=True) if arguments.overwrite else save_or_reuse_id_token
     path = save(token, arguments.out)
     checkpoint.unlink(missing_ok=True)
-    if state.parts > 1:
-        say(f"batches were split into {state.parts} to fit into memory")
+    for remark in state.remarks(recipe.options):
+        say(remark)
     say(f"{path}: write {replace(token, name=path.stem).prompt!r} into a prompt")
 
 
