@@ -19,12 +19,13 @@ import torch
 from torch import Tensor
 
 from vcd_core.identity import Augmentation, Photo
+from vcd_core.metrics import interval_95, resampled_means
 from vcd_core.standalone.cli import exit_code
 from vcd_core.standalone.demo_model import MODEL_FILE, load_demo_model
 from vcd_core.standalone.model import Prompt, StableDiffusion
 
 from . import measure, run
-from .evaluate import RESAMPLINGS, character
+from .evaluate import character
 from .people import PHOTO_PLACES, whole_photos
 from .reader import Reading, similarity
 from .report import write_contact_sheet
@@ -153,15 +154,14 @@ def figures_of(number: int, way: Way, readings: Sequence[Reading]) -> tuple[floa
 
 
 def interval(values: np.ndarray, generator: np.random.Generator) -> str:
-    """The mean of (characters,) and its 95 % interval by drawing characters again (percentile bootstrap).
+    """The mean of (characters,) and its 95 % interval by drawing characters again.
 
     What is not a number is left out, and how many are left is told.
     """
     finite = values[np.isfinite(values)]
     if not len(finite):
         return "none"
-    again = finite[generator.integers(len(finite), size=(RESAMPLINGS, len(finite)))].mean(1)
-    low, high = np.percentile(again, (2.5, 97.5))
+    low, high = interval_95(resampled_means(finite, generator))
     of = "" if len(finite) == len(values) else f" of {len(finite)}"
     return f"{finite.mean():+.3f} [{low:+.3f}, {high:+.3f}]{of}"
 

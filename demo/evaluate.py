@@ -21,6 +21,7 @@ from torch import Tensor
 
 from vcd_core.files import unfinished_file
 from vcd_core.identity import load_id_token, save_id_token
+from vcd_core.metrics import interval_95, resampled_means
 from vcd_core.standalone.cli import exit_code
 from vcd_core.standalone.demo_model import MODEL_FILE, STYLE_FILE, load_demo_model
 from vcd_core.standalone.model import StableDiffusion
@@ -36,7 +37,6 @@ from .tensors import as_pictures, as_tensor
 from .weights import WEIGHTS, load_eyes
 
 FIRST_SEED = 100
-RESAMPLINGS = 10000
 READABLE = 0.95  # of every attribute the reader has to get right, or what it says of likeness does not count
 CLEAR, SPOT, LARGE = 24, 10, 100  # levels of 255, and pixels that differ by more
 WAYS = ("noun", "token", "caption")
@@ -80,7 +80,7 @@ def draw(model: StableDiffusion, number: int, vectors: Tensor, out: Path) -> dic
 
 
 def summary(readings: dict[int, dict[str, list[Reading]]], generator: np.random.Generator) -> dict[str, float]:
-    """The figures over all characters; intervals of 95 % by drawing characters again (percentile bootstrap)."""
+    """The figures over all characters; intervals of 95 % by drawing characters again."""
     looks = {number: character(number) for number in readings}
     means = np.array(
         [
@@ -102,8 +102,7 @@ def summary(readings: dict[int, dict[str, list[Reading]]], generator: np.random.
         )
         for way in WAYS
     }
-    again = means[generator.integers(len(means), size=(RESAMPLINGS, len(means)))].mean(1)
-    low, high = np.percentile(share(again), (2.5, 97.5))
+    low, high = interval_95(share(resampled_means(means, generator)))
     return {
         **{f"similarity by {way}": value for way, value in zip(WAYS, means.mean(0), strict=True)},
         "share of the way from noun to caption": float(share(means.mean(0)[None])[0]),

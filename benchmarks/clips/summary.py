@@ -5,9 +5,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from .store import Scored
+from vcd_core.metrics import interval_95, resampled_means
 
-RESAMPLINGS = 10000
+from .store import Scored
 
 
 @dataclass(frozen=True)
@@ -24,8 +24,8 @@ class Figure:
 def figure(values: Iterable[tuple[str, float]]) -> Figure | None:
     """Of (subject, value) of each clip; None without any.
 
-    The mean of the subjects' means. The interval is what the middle 95 % of means over subjects drawn again give
-    (percentile bootstrap): with other clips of the same subjects the figure would change less than with other subjects.
+    The mean of the subjects' means. The interval is about subjects drawn again: with other clips of the same
+    subjects the figure would change less than with other subjects.
     """
     of_subject: dict[str, list[float]] = {}
     for subject, value in values:
@@ -33,10 +33,9 @@ def figure(values: Iterable[tuple[str, float]]) -> Figure | None:
     if not of_subject:
         return None
     means = np.array([np.mean(some) for some in of_subject.values()])
-    drawn = np.random.default_rng(0).integers(len(means), size=(RESAMPLINGS, len(means)))
-    low, high = np.percentile(means[drawn].mean(1), (2.5, 97.5))
+    low, high = interval_95(resampled_means(means, np.random.default_rng(0)))
     clips = sum(map(len, of_subject.values()))
-    return Figure(float(means.mean()), float(low), float(high), len(means), clips)
+    return Figure(float(means.mean()), low, high, len(means), clips)
 
 
 def figures(clips: Sequence[Scored], scores: Iterable[str]) -> dict[str, Figure | None]:

@@ -286,7 +286,10 @@ def test_a_token_is_found_by_its_settings_under_the_name_it_has_got(tmp_path):
 
 def test_a_broken_off_training_takes_the_place_of_nothing_but_its_own_earlier_vectors(tmp_path):
     finished = save_id_token(variant("a"), tmp_path)
-    stopped = [save_partial_id_token(replace(variant(of), steps=steps), tmp_path) for of, steps in (("a", 1), ("b", 2), ("a", 3))]
+    stopped = [
+        save_partial_id_token(replace(variant(of), steps=steps), tmp_path)
+        for of, steps in (("a", 1), ("b", 2), ("a", 3))
+    ]
     assert [path.stem for path in stopped] == ["ava_partial", "ava_partial_2", "ava_partial"]
     assert [load_id_token(path).steps for path in (finished, *stopped)] == [TOKEN.steps, 3, 2, 3]
     assert find_id_token(tmp_path, "ava_partial", "a") is None

@@ -3,6 +3,7 @@
 similarity      scores of features: references, text, neighbouring frames, backgrounds
 movement        scores of optical flow: motion, flicker, steadiness
 enlargement     seams and flicker of what was enlarged in tiles
+intervals       how sure a mean is
 embedders       the port to what makes features, and faces
 clip_and_dino   CLIP and DINO
 backgrounds     a picture without its subject
@@ -14,6 +15,7 @@ from .clip_and_dino import ClipEmbedder, DinoEmbedder, load_clip, load_dino
 from .embedders import Embedder, FaceEmbedder, TextEmbedder
 from .enlargement import flicker_of_detail, seams
 from .evaluation import Evaluator
+from .intervals import interval_95, resampled_means
 from .movement import likeness_of_neighbours, motion_and_flicker, steadiness
 from .report import ClipScores, Score, as_json, as_text
 from .similarity import leakage, neighbour_similarity, pair_similarity, reference_similarity, text_similarity
@@ -30,6 +32,7 @@ __all__ = [
     "as_json",
     "as_text",
     "flicker_of_detail",
+    "interval_95",
     "leakage",
     "likeness_of_neighbours",
     "load_clip",
@@ -38,6 +41,7 @@ __all__ = [
     "neighbour_similarity",
     "pair_similarity",
     "reference_similarity",
+    "resampled_means",
     "seams",
     "steadiness",
     "text_similarity",
