@@ -77,6 +77,9 @@ WAYS = {
     "three ranges of noise": Way(levels=3),
     "photos of one place": Way(places=PHOTO_PLACES[:1]),
     "photos of one place, textual inversion": Way(places=PHOTO_PLACES[:1], tokens=1, masked=False, **PUBLISHED),
+    "photos of one place, textual inversion as published": Way(
+        places=PHOTO_PLACES[:1], tokens=1, masked=False, plain=True, **PUBLISHED
+    ),
     "photos of one place, the paper's loss alone": Way(places=PHOTO_PLACES[:1], **PUBLISHED),
     "photos of one place, no masks": Way(places=PHOTO_PLACES[:1], masked=False, **PUBLISHED),
 }
@@ -92,6 +95,7 @@ PAIRS = (
     ("augmented", "ours"),
     ("three ranges of noise", "ours"),
     ("photos of one place", "photos of one place, textual inversion"),
+    ("photos of one place", "photos of one place, textual inversion as published"),
     ("photos of one place, no masks", "photos of one place"),
     ("photos of one place, no masks", "photos of one place, the paper's loss alone"),
 )
@@ -189,13 +193,14 @@ def compare(characters: int, names: Sequence[str], out: Path) -> None:
             table[name][number] = figures_of(number, WAYS[name], eyes.read(kept["pictures"]))
     shown = partial(interval, generator=np.random.default_rng(0))
     lines = [f"{characters} characters, {len(measure.PROMPTS)} pictures each; mean and 95 % interval over characters"]
-    lines += [f"{'':46}" + "".join(f"{figure:>26}" for figure in FIGURES)]
-    lines += [f"{name:46}" + "".join(f"{shown(one):>26}" for one in values.T) for name, values in table.items()]
+    wide = max(map(len, names))
+    lines += [" " * wide + "".join(f"{figure:>26}" for figure in FIGURES)]
+    lines += [f"{name:{wide}}" + "".join(f"{shown(one):>26}" for one in values.T) for name, values in table.items()]
     for one, other in PAIRS:
         if one in table and other in table:
             lines += [
                 f"{one} - {other}:",
-                f"{'':46}" + "".join(f"{shown(d):>26}" for d in (table[one] - table[other]).T),
+                " " * wide + "".join(f"{shown(d):>26}" for d in (table[one] - table[other]).T),
             ]
     sys.stdout.write("\n".join([*lines, f"Pictures: {out}", ""]))
 
