@@ -153,7 +153,8 @@ def share_of_face(
 ) -> np.ndarray:
     """(h, w) in [0, 1]: to how much each pixel of a rectangle belongs to one face and not to others.
 
-    By the distance from their middles in their own sizes, r: the share is r^-4 over the sum of all r^-4.
+    By the distance from their middles in their own sizes, r: the share is r^-4 over the sum of all r^-4, in which
+    others count as far as they are shown. One that is hidden takes nothing.
 
     Args:
         face, others: a path and the number of its row.
@@ -169,7 +170,8 @@ def share_of_face(
         return 1 / (squares**2 + 1e-9)
 
     own = nearness(*face)
-    return (own / (own + sum(nearness(*other) for other in others))).astype(np.float32)
+    rest = sum(path.shown[number] * nearness(path, number) for path, number in others)
+    return (own / (own + rest)).astype(np.float32)
 
 
 def put_back(
