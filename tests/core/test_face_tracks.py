@@ -194,6 +194,15 @@ def test_faces_are_counted_in_an_order(order, expected):
     assert choose_tracks(tracks, (200, 300), order=order, index=3)[0] == []
 
 
+@pytest.mark.parametrize("order", ORDERS)
+def test_faces_that_are_equal_have_numbers_of_their_own(order):
+    """As boxes and masks in whole pixels often are."""
+    tracks = tracks_of(face(150, 100), face(150, 100))
+    chosen = [choose_tracks(tracks, (200, 300), order=order, index=index)[0] for index in (0, 1)]
+    assert [len(one) for one in chosen] == [1, 1]
+    assert chosen[0][0] is not chosen[1][0]
+
+
 def test_somebody_who_was_hidden_keeps_her_number():
     """Two tracks of one person, one after the other, are not two people."""
     found = [[face(60, 90, 50)] if not 30 <= t < 50 else [] for t in range(100)]
