@@ -133,7 +133,7 @@ def test_errors_and_small_faces_are_left_out_and_said():
     assert track.centre.tolist() == [100, 100]
     assert len(left_out) == 2
     assert any("found in 1 of 10 frames" in line for line in left_out)
-    assert any("12 pixels wide" in line for line in left_out)
+    assert any("12 pixels large, less than 16" in line for line in left_out)
 
 
 @pytest.mark.parametrize("count", [1, 2])
