@@ -44,7 +44,7 @@ def soft_picture(seed=0, blur=1.5, shape=PICTURE) -> np.ndarray:
 
 def square(centre, side, roll=0.0, face=40.0) -> CropPath:
     faces = np.array([[*centre, face, face]], float)
-    return CropPath(0, np.array([centre], float), np.array([float(side)]), np.array([roll]), faces, np.ones(1))
+    return CropPath(0, np.array([centre], float), np.array([float(side)]), np.array([roll]), faces, np.ones(1), PICTURE)
 
 
 # --- where it is ----------------------------------------------------------------------------------------
@@ -189,7 +189,7 @@ def test_a_shrunken_picture_does_not_shimmer():
 @pytest.mark.parametrize(("side", "roll"), [(90.3, 0.0), (100.0, 0.0), (100.0, 0.35)])
 def test_what_was_enlarged_comes_back_as_it_was(centre, side, roll):
     frame, path = soft_picture(), square(centre, side, roll)
-    mask, (x, y) = mask_in_frame(path, 0, PICTURE, CropOptions(mask_margin=2.0))
+    mask, (x, y) = mask_in_frame(path, 0, CropOptions(mask_margin=2.0))
     height, width = mask.shape
     back = put_back(cut_out(frame, path, 0, 512), path, 0, (x, y), mask.shape)
     error = np.square(back - frame[y : y + height, x : x + width])[mask > 0].mean()
@@ -207,7 +207,7 @@ def test_a_leaning_face_at_the_border_comes_back_too(box, roll, margin):
     leaning = Track(0, np.array([box] * 5, float), np.ones(5, bool), landmarks, None, 0)
     options, frame = CropOptions(margin=margin, upright=True), soft_picture(shape=(360, 640), blur=3)
     path = plan_crop(leaning, (360, 640), options)
-    mask, (x, y) = mask_in_frame(path, 2, (360, 640), options)
+    mask, (x, y) = mask_in_frame(path, 2, options)
     back = put_back(cut_out(frame, path, 2, 512), path, 2, (x, y), mask.shape)
     assert back.shape == (*mask.shape, 3)
     error = np.square(back - frame[y : y + mask.shape[0], x : x + mask.shape[1]])[mask > 0]
@@ -220,7 +220,7 @@ def test_a_leaning_face_at_the_border_comes_back_too(box, roll, margin):
 @pytest.mark.parametrize("roll", [0.0, 0.5])
 def test_the_mask_is_the_same_in_the_square_and_in_the_picture(roll):
     path, options = square((150.3, 110.7), 120.4, roll), CropOptions()
-    inside, (x, y) = mask_in_frame(path, 0, PICTURE, options)
+    inside, (x, y) = mask_in_frame(path, 0, options)
     frame = np.zeros((*PICTURE, 3), np.float32)
     frame[y : y + inside.shape[0], x : x + inside.shape[1]] = inside[..., None]
     np.testing.assert_allclose(
@@ -239,6 +239,26 @@ def test_the_mask_covers_the_face_and_fades_out_before_the_square_ends(feather):
     assert mask[100, 100 - 57] == 0
     wide = mask_in_crop(square((160, 120), 100), 0, 200, CropOptions(feather=feather, mask_margin=9.0))
     assert np.concatenate([wide[0], wide[-1], wide[:, 0], wide[:, -1]]).max() < 0.1
+
+
+@pytest.mark.parametrize("margin", [1.2, 2.0, 6.0])
+@pytest.mark.parametrize(
+    ("middle", "border"),
+    [
+        ((0, 120), np.s_[120, :20]),
+        ((-8, 120), np.s_[120, :20]),
+        ((320, 120), np.s_[120, -20:]),
+        ((160, 6), np.s_[:20, 160]),
+        ((160, 240), np.s_[-20:, 160]),
+    ],
+)
+def test_a_face_half_outside_is_drawn_up_to_the_picture_s_border(middle, border, margin):
+    """There is nothing old beyond it that the new would have to fade into."""
+    options = CropOptions(margin=margin)
+    mask, (x, y) = mask_in_frame(plan_crop(track([middle] * 5, 80.0), PICTURE, options), 2, options)
+    whole = np.zeros(PICTURE, np.float32)
+    whole[y : y + mask.shape[0], x : x + mask.shape[1]] = mask
+    np.testing.assert_allclose(whole[border], 1, atol=1e-6)
 
 
 # --- colours --------------------------------------------------------------------------------------------

@@ -155,6 +155,22 @@ def test_a_face_does_not_undo_its_neighbour():
     assert (left[48, 74] - frames[0][48, 74]).abs().max() < 0.05
 
 
+def test_a_face_that_hides_another_is_drawn_whole():
+    """While she walks behind him only he is found: what is drawn is his face alone, as if nobody were there."""
+    frames = [torch.full((96, 128, 3), 0.5)] * 30
+    found = []
+    for t in range(30):
+        he, she = (Face((x - 12, 36, x + 12, 60), 0.9) for x in (64, 22 + 3 * t))
+        found.append([he] if 10 <= t <= 18 else [he, she])
+    his, hers = (plan_crop(track, (96, 128), CROP) for track in track_faces(found)[0])
+    assert not hers.shown[11:18].any()
+    together = refined(frames, [FaceJob(his, red), FaceJob(hers, red)])
+    alone = refined(frames, [FaceJob(his, red)])
+    for t in range(11, 18):
+        assert torch.equal(together[t].mask, alone[t].mask)
+        assert torch.equal(together[t].image, alone[t].image)
+
+
 def test_a_face_outside_the_picture_is_no_error():
     crop = CropOptions(size=64, mask_margin=0.5)
     found = [[Face((-30.0, 40.0, 1.0, 70.0), 0.9)]] * 3

@@ -133,7 +133,7 @@ def test_errors_and_small_faces_are_left_out_and_said():
     assert track.centre.tolist() == [100, 100]
     assert len(left_out) == 2
     assert any("found in 1 of 10 frames" in line for line in left_out)
-    assert any("12 pixels wide" in line for line in left_out)
+    assert any("12 pixels large, less than 16" in line for line in left_out)
 
 
 @pytest.mark.parametrize("count", [1, 2])
@@ -192,6 +192,15 @@ def test_faces_are_counted_in_an_order(order, expected):
         assert len(left_out) == 2
     assert len(choose_tracks(tracks, (200, 300), order=order, index=ALL)[0]) == 3
     assert choose_tracks(tracks, (200, 300), order=order, index=3)[0] == []
+
+
+@pytest.mark.parametrize("order", ORDERS)
+def test_faces_that_are_equal_have_numbers_of_their_own(order):
+    """As boxes and masks in whole pixels often are."""
+    tracks = tracks_of(face(150, 100), face(150, 100))
+    chosen = [choose_tracks(tracks, (200, 300), order=order, index=index)[0] for index in (0, 1)]
+    assert [len(one) for one in chosen] == [1, 1]
+    assert chosen[0][0] is not chosen[1][0]
 
 
 def test_somebody_who_was_hidden_keeps_her_number():

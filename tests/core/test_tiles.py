@@ -1,6 +1,7 @@
 """Tiles and windows: they cover a clip, their shares add up to 1, and what is denoised in parts is one picture."""
 
 import re
+import tracemalloc
 
 import pytest
 import torch
@@ -10,7 +11,7 @@ from torch.testing import assert_close
 
 from vcd_core.noise import correlated_noise
 from vcd_core.sampling import SAMPLERS, DiscreteSchedule, karras_sigmas, start_latents
-from vcd_core.sampling.windows import spread_windows
+from vcd_core.sampling.windows import spread_windows, window_shares
 from vcd_core.tiles import Cut, Tile, TilePlan, check_clip_fits, one_after_another, tiled
 
 SIGMAS = karras_sigmas(DiscreteSchedule.from_betas("scaled_linear"), 6)
@@ -53,6 +54,17 @@ def test_windows_are_of_one_size_and_share_what_is_asked(length, size, overlap):
     shared = [one.stop - two.start for one, two in zip(windows, windows[1:], strict=False)]
     assert all(common >= overlap for common in shared)
     assert len(windows) == 1 or (len(windows) - 1) * (size - overlap) < length - overlap  # one fewer would not do
+
+
+def test_the_windows_of_a_long_clip_take_memory_in_proportion_to_its_length():
+    def peak(length):
+        tracemalloc.start()
+        window_shares(spread_windows(length, 16, 4), 4)
+        _, most = tracemalloc.get_traced_memory()
+        tracemalloc.stop()
+        return most
+
+    assert peak(10_000) < 12 * peak(1000)  # a table of windows times frames would take a hundred times as much
 
 
 @pytest.mark.parametrize(("side", "tiles", "overlap"), [(128, 2, 8), (128, 2, 0), (96, 3, 4), (65, 2, 3), (64, 1, 8)])

@@ -45,15 +45,16 @@ def choose_tracks(
         raise ValueError(f"the order of faces is one of {', '.join(ORDERS)}, not {order!r}")
     if reference is not None and any(track.embedding is None for track in tracks):
         raise ValueError(NEEDS_RECOGNITION)
+    ranks = [(_rank(track, size, order), at) for at, track in enumerate(tracks)]  # no two are equal
     meant, left_out = [], []
-    for track in tracks:
-        beside = [other for other in tracks if other is not track and _at_once(track, other)]
+    for track, rank in zip(tracks, ranks, strict=True):
+        beside = [at for at, other in enumerate(tracks) if other is not track and _at_once(track, other)]
         if reference is not None:
             likeness = float(track.embedding @ reference)
-            if likeness < least_likeness or any(other.embedding @ reference > likeness for other in beside):
+            if likeness < least_likeness or any(tracks[at].embedding @ reference > likeness for at in beside):
                 left_out.append(f"{name_of(track)} is somebody else (likeness {likeness:.2f})")
                 continue
-        number = sum(_rank(other, size, order) < _rank(track, size, order) for other in beside)
+        number = sum(ranks[at] < rank for at in beside)
         if index in (ALL, number) or reference is not None:
             meant.append(track)
         else:

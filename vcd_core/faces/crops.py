@@ -17,6 +17,7 @@ from .tracks import Track
 
 SPARE = 1.05  # sides beyond what just holds the face
 FADE = 3  # frames in which a face that appears or goes within a shot does so
+EDGE = 0.05  # of a square's side: in it the new fades into the old where the square ends within the picture
 RESAMPLING_REACH = 4  # pixels around a rotated square that its interpolation may touch
 
 
@@ -65,6 +66,7 @@ class CropPath:
         rolls: (n,) radians by which it is turned clockwise.
         faces: (n, 4) the face's middle x, y and its width and height, as smooth as the square's path, pixels.
         shown: (n,) in [0, 1], how far the face is to be drawn anew: 0 where it is hidden.
+        picture: (H, W) of what it is in.
     """
 
     first: int
@@ -73,6 +75,7 @@ class CropPath:
     rolls: np.ndarray
     faces: np.ndarray
     shown: np.ndarray
+    picture: tuple[int, int]
 
     @property
     def frames(self) -> range:
@@ -99,8 +102,8 @@ def plan_crop(track: Track, picture: tuple[int, int], options: CropOptions) -> C
     sides = np.minimum(sides, max(height, width))
     limits = np.array([width, height], float)
     half = np.minimum(sides[:, None] / 2, limits / 2)
-    shown = _shown(track, options.bridged)
-    return CropPath(track.first, np.clip(centres, half, limits - half), sides, _rolls(track, options), faces, shown)
+    centres, rolls = np.clip(centres, half, limits - half), _rolls(track, options)
+    return CropPath(track.first, centres, sides, rolls, faces, _shown(track, options.bridged), picture)
 
 
 def cut_out(frame: np.ndarray, path: CropPath, number: int, size: int) -> np.ndarray:
@@ -127,9 +130,7 @@ def mask_in_crop(path: CropPath, number: int, size: int, options: CropOptions) -
     return _mask(steps[None, :], steps[:, None], path, number, options)
 
 
-def mask_in_frame(
-    path: CropPath, number: int, picture: tuple[int, int], options: CropOptions
-) -> tuple[np.ndarray, tuple[int, int]]:
+def mask_in_frame(path: CropPath, number: int, options: CropOptions) -> tuple[np.ndarray, tuple[int, int]]:
     """The same in the picture: (h, w) float32 of a rectangle of it, and the rectangle's corner x, y.
 
     Outside the rectangle, and where the square's border lies inside the picture, the mask is 0.
@@ -139,8 +140,8 @@ def mask_in_frame(
     squares = (path.centres[number], path.sides[number]), (path.faces[number, :2], _drawn_anew(path, number, options))
     low = np.max([middle - spread * np.max(side) / 2 for middle, side in squares], axis=0)
     high = np.min([middle + spread * np.max(side) / 2 for middle, side in squares], axis=0)
-    x0, y0 = np.clip(np.floor(low), 0, picture[::-1]).astype(int)
-    x1, y1 = np.clip(np.ceil(high), (x0, y0), picture[::-1]).astype(int)
+    x0, y0 = np.clip(np.floor(low), 0, path.picture[::-1]).astype(int)
+    x1, y1 = np.clip(np.ceil(high), (x0, y0), path.picture[::-1]).astype(int)
     x = (np.arange(x0, x1)[None, :] + 0.5 - path.centres[number][0]).astype(np.float32)
     y = (np.arange(y0, y1)[:, None] + 0.5 - path.centres[number][1]).astype(np.float32)
     cosine, sine = math.cos(roll), math.sin(roll)
@@ -153,7 +154,8 @@ def share_of_face(
 ) -> np.ndarray:
     """(h, w) in [0, 1]: to how much each pixel of a rectangle belongs to one face and not to others.
 
-    By the distance from their middles in their own sizes, r: the share is r^-4 over the sum of all r^-4.
+    By the distance from their middles in their own sizes, r: the share is r^-4 over the sum of all r^-4, in which
+    others count as far as they are shown. One that is hidden takes nothing.
 
     Args:
         face, others: a path and the number of its row.
@@ -169,7 +171,8 @@ def share_of_face(
         return 1 / (squares**2 + 1e-9)
 
     own = nearness(*face)
-    return (own / (own + sum(nearness(*other) for other in others))).astype(np.float32)
+    rest = sum(path.shown[number] * nearness(path, number) for path, number in others)
+    return (own / (own + rest)).astype(np.float32)
 
 
 def put_back(
@@ -210,8 +213,23 @@ def _mask(along: np.ndarray, down: np.ndarray, path: CropPath, number: int, opti
     half_width, half_height = (_drawn_anew(path, number, options) / 2).tolist()
     squares = np.square(np.square((along - off_x) / half_width)) + np.square(np.square((down - off_y) / half_height))
     face = _fade((1 - np.sqrt(np.sqrt(squares))) / max(options.feather, 1e-6))
-    edge = _fade((side / 2 - np.maximum(np.abs(along), np.abs(down))) / (0.05 * side))
+    left, above, right, below = _edges(path, number)
+    across = np.minimum((side / 2 + along) / left, (side / 2 - along) / right)
+    edge = _fade(np.minimum(across, np.minimum((side / 2 + down) / above, (side / 2 - down) / below)))
     return (float(path.shown[number]) * face * edge).astype(np.float32)
+
+
+def _edges(path: CropPath, number: int) -> list[float]:
+    """Over how many pixels the mask fades out at the square's four sides.
+
+    No more than there are of the picture beyond a side: where the picture ends too, nothing old has to be met. A turned
+    square fades out everywhere.
+    """
+    side = float(path.sides[number])
+    if path.rolls[number]:
+        return [EDGE * side] * 4
+    low, high = path.centres[number] - side / 2, path.picture[::-1] - path.centres[number] - side / 2
+    return np.clip([*low, *high], 1e-6, EDGE * side).tolist()
 
 
 def _drawn_anew(path: CropPath, number: int, options: CropOptions) -> np.ndarray:

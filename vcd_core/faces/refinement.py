@@ -226,7 +226,7 @@ def _with_faces(
     whole = np.zeros(image.shape[:2], np.float32)
     for number_of_face, (path, _, face) in enumerate(faces):
         row = number - path.first
-        mask, (x, y) = mask_in_frame(path, row, image.shape[:2], crop)
+        mask, (x, y) = mask_in_frame(path, row, crop)
         if not mask.any():
             continue
         height, width = mask.shape

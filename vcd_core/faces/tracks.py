@@ -111,7 +111,7 @@ def track_faces(
         if track.seen.sum() < enough:
             left_out.append(f"{where} was found in {track.seen.sum()} of {length} frames only: taken for an error")
         elif track.size < options.least_size:
-            left_out.append(f"{where} is {track.size:.0f} pixels wide: too small to be drawn anew")
+            left_out.append(f"{where} is {int(track.size)} pixels large, less than {options.least_size:g}: too small")
         else:
             kept.append(track)
     return kept, left_out

@@ -29,10 +29,9 @@ def window_shares(windows: Sequence[range], overlap: int) -> list[np.ndarray]:
     From a window's ends its weight rises over `overlap` places to its full height, and all weights are divided by their
     sum: so one window fades into the next over what they share, and the middle of a window is its own.
     """
-    length = windows[-1].stop
-    weights = np.zeros((len(windows), length))
-    for row, window in zip(weights, windows, strict=True):
+    total, weights = np.zeros(windows[-1].stop), []
+    for window in windows:
         inwards = np.arange(len(window)) + 1.0
-        row[window.start : window.stop] = np.minimum(np.minimum(inwards, inwards[::-1]), overlap + 1)
-    weights /= weights.sum(0)
-    return [row[window.start : window.stop] for row, window in zip(weights, windows, strict=True)]
+        weights.append(np.minimum(np.minimum(inwards, inwards[::-1]), overlap + 1))
+        total[window.start : window.stop] += weights[-1]
+    return [weight / total[window.start : window.stop] for weight, window in zip(weights, windows, strict=True)]

@@ -379,7 +379,7 @@ def _add_faces(command: argparse.ArgumentParser) -> None:
         "--grounding-dino", default="", help='for "words": a folder or a Hugging Face id of GroundingDINO'
     )
     command.add_argument(
-        "--faces", choices=FACE_ORDERS, default=FACE_ORDERS[0], help="how faces are counted in each shot"
+        "--faces", choices=FACE_ORDERS, default=FACE_ORDERS[0], help="how those are counted that are there at once"
     )
     command.add_argument("--which", type=_count, help="which of them, from 0; all if not given")
     command.add_argument(
