@@ -187,6 +187,11 @@ class FaceVCD(io.ComfyNode):
             index=which,
             reference=reference,
         )
+        source = "masks" if boxes is None else "boxes"
+        others = {"detector": detector, "masks": None if boxes is None else masks}
+        unused = [name for name, given in others.items() if given is not None]
+        if found is not None and unused:
+            refined.report.append(f"{' and '.join(unused)}: not looked at, because the faces come from {source}")
         report = "\n".join(refined.report)
         shown = ui.PreviewText(report).as_dict() | {"vcd_faces": [refined.timeline]}
         return io.NodeOutput(refined.clip, refined.masks, refined.crops, report, ui=shown)

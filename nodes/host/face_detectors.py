@@ -11,17 +11,18 @@ from torch import Tensor
 from ...vcd_core.standalone.demo_model import load_demo_face_detector
 from ...vcd_core.standalone.weights_folder import manifest_fingerprint
 from ...vcd_core.vision import (
+    LICENCES,
     AtWorkingSize,
     Face,
     FaceDetector,
     NamedFaces,
     centerface,
+    check_words,
     insight_faces,
     load_centerface,
     load_grounding_dino,
     load_insight_faces,
     load_yunet,
-    named_faces,
     packaged_centerface,
     yunet,
 )
@@ -36,13 +37,7 @@ CENTERFACE_KIND, INSIGHTFACE_KIND, YUNET_KIND, WORDS_KIND, DEMO_KIND = KINDS = (
     "words",
     "demo",
 )
-LICENCES = {
-    CENTERFACE_KIND: centerface.LICENCE,
-    INSIGHTFACE_KIND: insight_faces.LICENCE,
-    YUNET_KIND: yunet.LICENCE,
-    WORDS_KIND: named_faces.LICENCE,
-    DEMO_KIND: "The demo's detector: comes with the pack, under its licence (Apache-2.0).",
-}
+DEMO_LICENCE = "The demo's detector: comes with the pack, under its licence (Apache-2.0)."
 DEMO_SIZE = 128  # what it was trained on; in larger pictures it finds less
 WORDS_MEMORY, DEMO_MEMORY = 2 * 1024**3, 256 * 1024**2  # bytes beside the weights
 
@@ -131,13 +126,14 @@ def load_face_detector(
     elif kind == INSIGHTFACE_KIND:
         detector = load_insight_faces(_file(kind, name), **options)
     elif kind == WORDS_KIND:
+        check_words(prompt)  # before the network is loaded
         network = load_grounding_dino(grounding_dino, size or None)
         named = NamedFaces(network, prompt, **({"box_threshold": threshold} if threshold else {}))
         detector = OnComputeDevice(named, patcher_of(network), WORDS_MEMORY)
     else:
         network = load_demo_face_detector(DEMO_WEIGHTS, **({"threshold": threshold} if threshold else {}))
         detector = OnComputeDevice(AtWorkingSize(network, size or DEMO_SIZE), patcher_of(network), DEMO_MEMORY)
-    return detector, LICENCES[kind]
+    return detector, LICENCES.get(kind, DEMO_LICENCE)
 
 
 def demo_fingerprint() -> str:

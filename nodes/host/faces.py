@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 import comfy.utils
 import latent_preview
+import psutil
 import torch
 import torch.nn.functional as F
 from comfy import model_management
@@ -23,6 +24,7 @@ from ...vcd_core.faces import (
     refine_faces,
     window_count,
 )
+from ...vcd_core.tiles import check_clip_fits
 from ...vcd_core.vision import FaceDetector, GivenBoxes, GivenMasks
 from .face_timeline import face_timeline
 from .sampling import Sampling, sample
@@ -61,6 +63,7 @@ def refine_clip(
     reference: Tensor | None,
 ) -> FacesRefined:
     """Finds, follows and draws anew the faces of a clip (F, H, W, 3 or 4) in [0, 1]; alpha is handed through."""
+    check_clip_fits(*clip.shape[:3], psutil.virtual_memory().available)
     clip = clip.float().cpu()
     frames = clip[..., :3].contiguous()
     _check_vae(vae, crop.size)

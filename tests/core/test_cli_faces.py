@@ -1,7 +1,10 @@
 """The command line on faces: who is drawn by which prompt, and what cannot be done."""
 
+import av
+import numpy as np
 import pytest
 import torch
+from PIL import Image
 
 from vcd_core.standalone import clip_commands
 from vcd_core.video import read_video, write_video
@@ -145,6 +148,50 @@ def test_an_interrupted_drawing_leaves_nothing(vcd, files, film, detector, tmp_p
     monkeypatch.setattr(clip_commands, "refine_faces", stop)
     assert vcd(*face_arguments(files))[0] == 130
     assert [path.name for path in tmp_path.iterdir()] == ["in.mp4"]
+
+
+def test_one_frame_is_enough(vcd, files, detector, tmp_path):
+    write_video(tmp_path / "in.mp4", torch.rand(1, 9, 12, 3).repeat(1, 8, 8, 1), 8)
+    code, out, err = vcd(*face_arguments(files, **{"--size": 128}))
+    assert code == 0, err
+    assert "1 frame, 1 face drawn anew" in out
+
+
+def test_the_licence_of_what_finds_faces_is_told(vcd, files, film, detector, monkeypatch):
+    monkeypatch.setattr(clip_commands, "load_insight_faces", lambda file: Corner())
+    code, out, err = vcd(*face_arguments(files, **{"--detector": "insightface", "--detector-file": "."}))
+    assert code == 0, err
+    assert "non-commercial research only" in out
+
+
+@pytest.mark.parametrize("value", [0, 0.2])
+def test_any_threshold_reaches_the_detector(vcd, files, film, monkeypatch, value):
+    def load(file, threshold):
+        raise ValueError(f"asked for {threshold}")
+
+    monkeypatch.setattr(clip_commands, "load_centerface", load)
+    assert f"asked for {float(value)}" in vcd(*face_arguments(files, **{"--detector-threshold": value}))[2]
+
+
+def test_lost_transparency_is_told(vcd, files, detector, tmp_path):
+    with av.open(str(tmp_path / "in.mov"), "w") as container:
+        stream = container.add_stream("qtrle", 8, width=96, height=72, pix_fmt="argb")
+        frame = av.VideoFrame.from_ndarray(np.full((72, 96, 4), 99, np.uint8), format="argb")
+        container.mux([*stream.encode(frame), *stream.encode(None)])
+    arguments = face_arguments(files, **{"--size": 128})
+    arguments[1] = "in.mov"
+    code, out, err = vcd(*arguments)
+    assert code == 0, err
+    assert "its transparency is left out" in out
+
+
+def test_a_picture_is_no_video(vcd, files, detector, tmp_path):
+    Image.new("RGB", (96, 72)).save(tmp_path / "in.png")
+    arguments = face_arguments(files)
+    arguments[1] = "in.png"
+    code, _, err = vcd(*arguments)
+    assert code == 2
+    assert "in.png is a picture: give a video" in err
 
 
 def test_a_video_that_is_none_is_said(vcd, files, detector, tmp_path):

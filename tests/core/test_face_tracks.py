@@ -243,6 +243,7 @@ def test_a_reference_chooses_by_likeness():
         ([], "shows no face"),
         ([face(20, 20, who=[1, 0]), face(60, 20, who=[0, 1])], "shows 2 faces"),
         ([face(20, 20)], "choose insightface"),
+        ([face(20, 20), face(60, 20)], "choose insightface"),
     ],
 )
 def test_a_reference_shows_one_person_to_a_detector_that_knows_people(faces, message):

@@ -1,6 +1,9 @@
 """Face VCD, called as ComfyUI calls it, on a narrow model."""
 
+from types import SimpleNamespace
+
 import comfy.model_management
+import psutil
 import pytest
 import torch
 from vcd_pack.nodes.face_vcd import FaceVCD
@@ -89,9 +92,10 @@ def test_alpha_is_handed_through(narrow, clip):
     ids=["one box", "boxes of every frame", "a mask"],
 )
 def test_faces_may_come_from_another_node(narrow, clip, given):
-    made, masks, *_ = run(narrow, clip, **given)
+    made, masks, _, report = run(narrow, clip, Walking(), **given)
     assert (masks[:, 28, 32] == 1).all()
     assert torch.equal(made[masks == 0], clip[masks == 0])
+    assert f"detector: not looked at, because the faces come from {next(iter(given))}" in report
 
 
 def test_no_face_and_no_strength_leave_the_clip_alone(narrow, clip):
@@ -125,6 +129,12 @@ def test_no_face_and_no_strength_leave_the_clip_alone(narrow, clip):
 def test_what_cannot_be_done_is_said(narrow, clip, changes, message):
     with pytest.raises(ValueError, match=message):
         run(narrow, clip, **changes)
+
+
+def test_a_clip_longer_than_memory_is_said(narrow, monkeypatch):
+    monkeypatch.setattr(psutil, "virtual_memory", lambda: SimpleNamespace(available=2**20))
+    with pytest.raises(ValueError, match="a shorter clip, of at most"):
+        run(narrow, torch.rand(FRAMES, 8 * HEIGHT, 8 * WIDTH, 3), Walking())
 
 
 def test_an_empty_clip_is_said(narrow):

@@ -75,11 +75,11 @@ def reference_embedding(detector: FaceDetector, photo: Tensor) -> np.ndarray:
         ValueError: no face or several, or the detector does not recognise people.
     """
     (faces,) = detector.detect(photo[None, ..., :3].movedim(-1, 1))
+    if any(face.embedding is None for face in faces):
+        raise ValueError(NEEDS_RECOGNITION)
     if len(faces) != 1:
         found = "no face" if not faces else f"{len(faces)} faces"
         raise ValueError(f"the reference photo shows {found}: give one that shows one person's face, well lit")
-    if faces[0].embedding is None:
-        raise ValueError(NEEDS_RECOGNITION)
     return faces[0].embedding.numpy()
 
 

@@ -152,7 +152,8 @@ def plan_faces(
         (_, others) = choices[0]
     seen = sum(bool(faces) for faces in found.faces)
     shots = f", {len(found.cuts) + 1} shots" if found.cuts else ""
-    lines = [f"{len(found.faces)} frames{shots}; faces in {seen} of them; {len(meant)} to be drawn anew"]
+    frames = "1 frame" if len(found.faces) == 1 else f"{len(found.faces)} frames"
+    lines = [f"{frames}{shots}; faces in {seen} of them; {len(meant)} to be drawn anew"]
     if not meant:
         lines.append("no face to draw anew: the clip stays as it is")
     for number, track in zip(owned.values(), meant, strict=True):

@@ -43,7 +43,16 @@ from ..video import (
     read_video,
     write_video,
 )
-from ..vision import FaceDetector, NamedFaces, load_centerface, load_grounding_dino, load_insight_faces, load_yunet
+from ..vision import (
+    LICENCES,
+    FaceDetector,
+    NamedFaces,
+    check_words,
+    load_centerface,
+    load_grounding_dino,
+    load_insight_faces,
+    load_yunet,
+)
 from .console import check_files, check_frames, check_output, controls_of, loaded, motion_of, say
 from .controlnet import Control
 from .faces import face_refiner
@@ -125,7 +134,7 @@ def face(arguments: argparse.Namespace) -> None:
         forget_record(arguments.output)
         path = convert_video(arguments.video, arguments.output, drawn)
     write_record(path, record, time.perf_counter() - start, plan.report)
-    say(f"{path}: {len(found.faces)} frames, {len(plan.paths)} faces drawn anew")
+    say(f"{path}: {_counted(len(found.faces), 'frame')}, {_counted(len(plan.paths), 'face')} drawn anew")
 
 
 def upscale(arguments: argparse.Namespace) -> None:
@@ -205,7 +214,8 @@ def v2v(arguments: argparse.Namespace) -> None:
         forget_record(arguments.output)
         path = convert_video(arguments.video, arguments.output, all_stages)
     write_record(path, record, time.perf_counter() - start, plan.report)
-    say(f"{path}: {len(found.faces)} frames of {width}x{height}, {len(plan.paths)} faces drawn anew")
+    frames, faces = _counted(len(found.faces), "frame"), _counted(len(plan.paths), "face")
+    say(f"{path}: {frames} of {width}x{height}, {faces} drawn anew")
 
 
 def _face_options(arguments: argparse.Namespace) -> tuple[CropOptions, RefineOptions]:
@@ -229,6 +239,8 @@ def _checked_video(arguments: argparse.Namespace) -> VideoInfo:
             raise ValueError(f"--overlap {arguments.overlap} must be less than --{name}, which is {frames}")
     info = probe_video(arguments.video)
     check_not_itself(arguments.video, arguments.output)
+    if info.transparent:
+        say(f"{arguments.video}: its transparency is left out, since {arguments.output.name} cannot hold any")
     return info
 
 
@@ -292,6 +304,10 @@ def _steps_of(options: TileOptions, pieces: list[Piece], steps: int) -> int:
     return len(pieces) * steps if options.strength > 0 else 0
 
 
+def _counted(number: int, thing: str) -> str:
+    return f"{number} {thing}{'' if number == 1 else 's'}"
+
+
 def _sampling(arguments: argparse.Namespace) -> Sampling:
     return Sampling(
         arguments.steps, arguments.cfg, arguments.sampler, arguments.scheduler, arguments.gamma, arguments.seed
@@ -352,16 +368,23 @@ def _people(prompts: list[Prompt], arguments: argparse.Namespace, detector: Face
 
 
 def _detector(arguments: argparse.Namespace) -> FaceDetector:
-    """What finds the faces; raises ValueError for a file that is needed and not given."""
+    """What finds the faces, its licence told; raises ValueError for a file that is needed and not given."""
+    detector = _loaded_detector(arguments)
+    say(LICENCES[arguments.detector])
+    return detector
+
+
+def _loaded_detector(arguments: argparse.Namespace) -> FaceDetector:
     file, size, threshold = arguments.detector_file, arguments.detector_size, arguments.detector_threshold
     if arguments.detector == "words":
         if not arguments.grounding_dino:
             raise ValueError('the detector "words" needs --grounding-dino FOLDER or a Hugging Face id')
+        check_words(arguments.words)  # before the network is loaded
         folder = Path(arguments.grounding_dino)
         network = load_grounding_dino(folder if folder.is_dir() else str(folder), size)
-        return NamedFaces(network, arguments.words, **({"box_threshold": threshold} if threshold else {}))
+        return NamedFaces(network, arguments.words, **({} if threshold is None else {"box_threshold": threshold}))
     chosen = {"size": size, "threshold": threshold}
-    chosen = {name: value for name, value in chosen.items() if value}
+    chosen = {name: value for name, value in chosen.items() if value is not None}
     if arguments.detector == "centerface":
         return load_centerface(file, **chosen)
     if file is None:

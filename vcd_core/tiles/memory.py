@@ -34,5 +34,6 @@ def check_clip_fits(
     what = f"{shorter} of at most {fitting} frames" if fitting else "a smaller picture"
     raise ValueError(
         f"{frames} frames of {width}x{height} need {needed / gigabyte:.1f} GB of memory and {free / gigabyte:.1f} GB "
-        f"are free: give {what}, or enlarge it to {int(width * factor)}x{int(height * factor)}"
+        f"are free: give {what}, or make it no larger than "
+        f"{int(width * factor)}x{int(height * factor)}"
     )

@@ -47,12 +47,14 @@ class VideoInfo:
         height, width: as it is shown, so after turning.
         fps: frames a second, the mean where they do not come evenly.
         frames: how many there should be; 0 where the file does not say.
+        transparent: whether it has an alpha channel, which is not read.
     """
 
     height: int
     width: int
     fps: Fraction
     frames: int
+    transparent: bool = False
 
 
 def write_video(path: str | Path, frames: Tensor, fps: float) -> Path:
@@ -93,7 +95,8 @@ def probe_video(path: str | Path) -> VideoInfo:
         if first is None:
             raise ValueError(f"{path} has no frame that can be read: it is damaged")
         picture, _ = first
-        return VideoInfo(*picture.shape[:2], _rate(stream), stream.frames)
+        transparent = any(channel.is_alpha for channel in stream.codec_context.format.components)
+        return VideoInfo(*picture.shape[:2], _rate(stream), stream.frames, transparent)
 
 
 def read_video(path: str | Path) -> Iterator[Tensor]:
@@ -301,6 +304,8 @@ def _opened(path: str | Path) -> Iterator[tuple]:
     with container:
         if not container.streams.video:
             raise ValueError(f"{path} has no picture in it, only sound: give a video")
+        if container.format.name.endswith("_pipe") or container.format.name == "image2":
+            raise ValueError(f"{path} is a picture: give a video")
         stream = container.streams.video[0]
         stream.thread_type = "AUTO"
         yield container, stream

@@ -15,21 +15,31 @@ sam             the mask of what fills a box
 preview         pictures of what was found
 """
 
+from . import centerface, insight_faces, named_faces, yunet
 from .centerface import load_centerface, packaged_centerface
 from .drawn_faces import DrawnFaceDetector
 from .faces import Face, FaceDetector
 from .given_faces import GivenBoxes, GivenMasks
 from .grounding_dino import GroundingDino, load_grounding_dino
 from .insight_faces import InsightFaces, load_insight_faces
-from .named_faces import NamedFaces
+from .named_faces import NamedFaces, check_words
 from .preview import draw_findings
 from .sam import Sam, load_sam
 from .segmentation import CHOICES, Finding, NoSubject, PromptSegmenter, Segmentation, Segmenter, SeveralSubjects
 from .working_size import AtWorkingSize
 from .yunet import load_yunet
 
+LICENCES = {
+    "centerface": centerface.LICENCE,
+    "yunet": yunet.LICENCE,
+    "insightface": insight_faces.LICENCE,
+    "words": named_faces.LICENCE,
+}
+"""A sentence for the user about the models of each kind of face detector."""
+
 __all__ = [
     "CHOICES",
+    "LICENCES",
     "AtWorkingSize",
     "DrawnFaceDetector",
     "Face",
@@ -46,6 +56,7 @@ __all__ = [
     "Segmentation",
     "Segmenter",
     "SeveralSubjects",
+    "check_words",
     "draw_findings",
     "load_centerface",
     "load_grounding_dino",

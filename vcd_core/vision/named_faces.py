@@ -11,6 +11,12 @@ from .working_size import as_rgb
 LICENCE = "GroundingDINO: Apache-2.0 licence."
 
 
+def check_words(prompt: str) -> None:
+    """Raises ValueError for a prompt that names nothing."""
+    if not prompt.strip(" .\t\n"):
+        raise ValueError("the prompt is empty: write what to look for, such as cat head or human face")
+
+
 @dataclass(frozen=True)
 class NamedFaces:
     """A FaceDetector of what a prompt names, "cat head" or "teapot". Its faces have no landmarks.
@@ -29,8 +35,7 @@ class NamedFaces:
     text_threshold: float = 0.25
 
     def __post_init__(self) -> None:
-        if not self.prompt.strip(" .\t\n"):
-            raise ValueError("the prompt is empty: write what to look for, such as cat head or human face")
+        check_words(self.prompt)
 
     def detect(self, images: Tensor) -> list[list[Face]]:
         """In (F, 3, H, W) in [0, 1]; pictures like a thread have nothing in them."""

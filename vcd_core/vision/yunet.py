@@ -14,7 +14,7 @@ LICENCE = "YuNet: MIT licence."
 WORKING_SIZE = 640
 THRESHOLD = 0.9
 SAME_FACE, MOST = 0.3, 5000  # of the union of two boxes; candidates
-HOW_TO_GET = f"download {NAME} from OpenCV's model zoo (opencv_zoo, models/face_detection_yunet)"
+HOW_TO_GET = f"download {NAME} from OpenCV's model zoo (opencv_zoo, models/face_detection_yunet; MIT licence)"
 
 
 class YuNet:
