@@ -25,12 +25,13 @@ from vcd_core.standalone.pipeline import ClipOptions, make_clip
 
 from . import evaluate, measure, world
 from .compare import interval
-from .faces import CROP, FAR, NEAR, STRENGTH, draw_faces_anew
+from .faces import CROP, NEAR, STRENGTH, draw_faces_anew
 from .people import NEW_PLACES
 from .report import frames_of, write_contact_sheet
 from .weights import WEIGHTS, load_eyes
 
 FRAMES, GAMMA = 16, 0.1  # of the clip
+FAR = "a far away photo of"
 FACE_GAMMAS = (0.1, 0.5, 1.0)
 FLOW_SCALE = 4  # pictures are enlarged before the flow is found: faces can be of 20 pixels
 HIDDEN = ("shirt", "pattern")  # what a face does not show

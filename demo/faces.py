@@ -16,7 +16,7 @@ from . import measure
 
 CROP = CropOptions(size=measure.SIZE, margin=1.5, mask_margin=1.3)
 STRENGTH, GAMMA = 0.6, 1.0  # equal noise: in a square that follows a face, what is drawn stays where it is
-FAR, NEAR = "a far away photo of", "a portrait of"  # how the clip is asked for, and what the square around a face shows
+NEAR = "a portrait of"  # what the square around a face shows
 
 
 def draw_faces_anew(

@@ -41,8 +41,8 @@ from vcd_core.vision import FaceDetector
 
 from . import measure
 from .characters import Look
-from .faces import FAR, NEAR, draw_faces_anew
 from .faces import GAMMA as FACE_GAMMA
+from .faces import NEAR, draw_faces_anew
 from .people import CAST, PHOTO_PLACES, PHOTOS, member
 from .report import frames_of, write_contact_sheet, write_html, write_loss, write_summary
 from .tiles import PART, enlarge
@@ -52,7 +52,7 @@ from .weights import WEIGHTS, load_eyes
 FRAMES, SIZE, FPS, TOKENS = 16, 128, 8.0, 4
 STEPS, BATCH, LEARNING_RATE = 100, 8, 3e-3
 DECAY, MASK_MARGIN = 0.6, 1 / 8
-FAR_PLACE = "in a desert"
+FULL, FULL_PLACE = "a full body photo of", "in a desert"
 CLIPS = {
     "beach": "a half body photo of a {} on a beach",
     "snow": "a portrait of a {} in the snow",
@@ -88,7 +88,7 @@ def run(arguments: argparse.Namespace) -> None:
         options = ClipOptions(FRAMES, SIZE, measure.STEPS, measure.CFG, gamma=arguments.gamma, seed=arguments.seed)
         clips[prompt] = make_clip(model, parse_prompt(prompt, out), parse_prompt("", out), options, motion)
         files[prompt] = write_video(out / f"{title}.mp4", clips[prompt], FPS).name
-    for called, (title, clip) in from_far_away(model, motion, detector, token, out, arguments).items():
+    for called, (title, clip) in from_head_to_foot(model, motion, detector, token, out, arguments).items():
         clips[called] = clip
         files[called] = write_video(out / f"{title}.mp4", clip, FPS).name
 
@@ -127,7 +127,7 @@ def run(arguments: argparse.Namespace) -> None:
     say(f"\nDone in {seconds:.0f} s. Open {page}, or look at {sheet}")
 
 
-def from_far_away(
+def from_head_to_foot(
     model: StableDiffusion,
     motion: MotionModule,
     detector: FaceDetector,
@@ -135,14 +135,14 @@ def from_far_away(
     out: Path,
     arguments: argparse.Namespace,
 ) -> dict[str, tuple[str, Tensor]]:
-    """A clip from far away and what Face VCD and then Tiled VCD make of it: titles of the report, and of the files."""
+    """A clip of all of her and what Face VCD and then Tiled VCD make of it: titles of the report, and of the files."""
     from tqdm import tqdm
 
-    prompts = {opening: parse_prompt(f"{opening} a {token.prompt} {FAR_PLACE}", out) for opening in (FAR, NEAR, PART)}
-    say(f"{FAR} a {token.prompt} {FAR_PLACE}, and Face VCD and Tiled VCD")
+    prompts = {opening: parse_prompt(f"{opening} a {token.prompt} {FULL_PLACE}", out) for opening in (FULL, NEAR, PART)}
+    say(f"{FULL} a {token.prompt} {FULL_PLACE}, and Face VCD and Tiled VCD")
     seed, gamma = arguments.seed, arguments.gamma
     options = ClipOptions(FRAMES, SIZE, measure.STEPS, measure.CFG, gamma=gamma, seed=seed)
-    clip = make_clip(model, prompts[FAR], parse_prompt("", out), options, motion)
+    clip = make_clip(model, prompts[FULL], parse_prompt("", out), options, motion)
     with tqdm(desc="drawing the face anew", unit="step") as progress:
 
         def step(done: int, total: int) -> None:
@@ -153,9 +153,9 @@ def from_far_away(
     with tqdm(desc="drawing it in tiles", total=TILE_STEPS, unit="step") as progress:
         large = enlarge(model, motion, refined, prompts[PART], seed, gamma, progress.update)
     return {
-        f"{FAR} a {token.prompt} {FAR_PLACE}": ("far", clip),
-        "the same, its face drawn anew by Face VCD": ("far_face", refined),
-        "and twice as large by Tiled VCD": ("far_face_large", large),
+        f"{FULL} a {token.prompt} {FULL_PLACE}": ("full", clip),
+        "the same, its face drawn anew by Face VCD": ("full_face", refined),
+        "and twice as large by Tiled VCD": ("full_face_large", large),
     }
 
 
