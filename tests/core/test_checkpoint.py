@@ -8,6 +8,7 @@ import random_models
 import torch
 from safetensors.torch import save_file
 
+from vcd_core.standalone import checkpoint as loading
 from vcd_core.standalone.checkpoint import load_checkpoint
 from vcd_core.standalone.config import SD15, ModelConfig
 
@@ -105,6 +106,20 @@ def test_a_loaded_checkpoint_runs(checkpoint, rng):
     x0 = model.denoiser(model.encode_pieces(["a cat"]))(model.encode(images), torch.tensor(2.0))
     assert torch.isfinite(model.decode(x0)).all()
     assert not any(part.training for part in (model.unet, model.vae, model.text_encoder))
+
+
+@torch.no_grad()
+def test_a_large_picture_goes_through_the_vae_in_tiles(checkpoint, monkeypatch):
+    monkeypatch.setattr(loading, "VAE_TILE", 64)
+    model, seen = load_checkpoint(checkpoint, PUBLISHED), []
+    for part in (model.vae.encoder, model.vae.decoder):
+        part.register_forward_pre_hook(lambda _part, given: seen.append(tuple(given[0].shape[2:])))
+    latents = model.encode(torch.rand(1, 3, 96, 80))
+    assert latents.shape == (1, 4, 12, 10)
+    assert max(max(sides) for sides in seen) == 64
+    seen.clear()
+    assert model.decode(latents).shape == (1, 3, 96, 80)
+    assert max(max(sides) for sides in seen) == 64 // 8
 
 
 def without(prefix):

@@ -10,6 +10,7 @@ import torch
 
 from vcd_core.identity import IDToken, save_id_token
 from vcd_core.standalone import clip_commands, tiles
+from vcd_core.standalone.batch import clips_of
 from vcd_core.standalone.record import is_made
 from vcd_core.video import probe_video, read_video, write_video
 from vcd_core.vision import Face
@@ -120,6 +121,25 @@ def test_hints_are_seen_frame_by_frame_at_the_size_of_the_clip(vcd, files, film,
     assert {"controlnet 1", "hint 1", "tile_controlnet"} <= record["files"].keys()
 
 
+def test_each_stage_is_told_its_own_prompt_strength_and_controlnets(vcd, files, film, monkeypatch):
+    told = []
+
+    def refiner(model, prompt, negative, sampling, options, motion, progress, controls):
+        told.append((prompt, negative, options.strength, [control.strength for control in controls]))
+        return lambda clip, numbers: clip[..., :3]
+
+    monkeypatch.setattr(clip_commands, "tile_refiner", refiner)
+    net = files / "controlnet.safetensors"
+    draw = {"--prompt": "a woman", "--negative": "haze", "--upscale-by": 2}
+    draw |= {"--tile-strength": 0.3, "--tile-controlnet": f"{net}:0.7"}
+    assert vcd(*arguments(files, "upscale", **draw))[0] == 0
+    assert told == [(["a woman"], ["haze"], 0.3, [0.7])]
+    told.clear()
+    draw |= {"--size": 64, "--strength": 0.6, "--controlnet": f"{net}:0.4", "--tile-prompt": "detail"}
+    assert vcd(*arguments(files, "v2v", **draw))[0] == 0
+    assert told == [(["a woman"], ["haze"], 0.6, [0.4]), (["detail"], ["haze"], 0.3, [0.7])]
+
+
 def test_a_hint_that_is_too_short_is_said_before_anything_is_loaded(vcd, files, film, tmp_path):
     write_video(tmp_path / "hint.mp4", torch.zeros(7, 64, 64, 3), 12)
     net = {"--controlnet": files / "controlnet.safetensors", "--hint": "hint.mp4"}
@@ -129,10 +149,12 @@ def test_a_hint_that_is_too_short_is_said_before_anything_is_loaded(vcd, files, 
     assert "loading" not in out
 
 
-@pytest.mark.parametrize("command", ["upscale", "v2v"])
+NOTHING = {"upscale": {"--upscale-by": 1, "--tile-strength": 0}, "v2v": {"--size": 64, "--strength": 0}}
+
+
+@pytest.mark.parametrize("command", NOTHING)
 def test_nothing_to_do_leaves_the_pictures(vcd, files, film, tmp_path, command):
-    nothing = {"upscale": {"--upscale-by": 1, "--tile-strength": 0}, "v2v": {"--size": 64, "--strength": 0}}[command]
-    code, _, err = vcd(*arguments(files, command, **nothing))
+    code, _, err = vcd(*arguments(files, command, **NOTHING[command]))
     assert code == 0, err
     assert (frames_of(film) - frames_of(tmp_path / "out.mp4")).abs().mean() < 0.01
 
@@ -162,6 +184,14 @@ def test_what_cannot_be_done_is_one_line_and_writes_nothing(vcd, files, film, tm
     assert err.splitlines()[-1].startswith("vcd: ")
     assert message in err.splitlines()[-1]
     assert not (tmp_path / "out.mp4").exists()
+
+
+@pytest.mark.parametrize("strength", ["nan", "inf"])
+@pytest.mark.parametrize("option", ["--controlnet", "--tile-controlnet", "--motion-lora"])
+def test_a_strength_is_a_number(vcd, files, film, capsys, option, strength):
+    with pytest.raises(SystemExit):
+        vcd(*arguments(files, "v2v", **{option: f"in.mp4:{strength}"}))
+    assert f"the strength of in.mp4 must be a number, not '{strength}'" in capsys.readouterr().err
 
 
 def test_a_video_that_was_not_downloaded_whole_is_refused(vcd, files, film, tmp_path, monkeypatch):
@@ -203,6 +233,22 @@ def test_the_record_says_what_a_clip_was_made_of(vcd, files, film, tmp_path):
         "video": sha256(film),
     }
     assert record["tokens"] == {"ava": sha256(saved)}
+
+
+@pytest.mark.parametrize("command", NOTHING)
+def test_a_clip_whose_record_was_not_written_has_none_of_an_earlier_one(
+    vcd, files, film, tmp_path, monkeypatch, command
+):
+    words = arguments(files, command, **NOTHING[command])
+    assert vcd(*words)[0] == 0
+
+    def stop(*_):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(clip_commands, "write_record", stop)
+    assert vcd(*words)[0] == 130
+    assert (tmp_path / "out.mp4").is_file()
+    assert not (tmp_path / "out.mp4.json").exists()
 
 
 # --- runs --------------------------------------------------------------------------------------------
@@ -325,6 +371,13 @@ def test_a_run_without_tokens_and_with_single_values(vcd, jobs, tmp_path):
     assert (tmp_path / "other/clip_01_0.mp4").is_file()
 
 
+def test_a_key_without_a_value_is_as_if_it_were_not_there(jobs, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    clips, out = clips_of(jobs(out="", frames=""))
+    assert out.name == "clips"
+    assert {clip.arguments.frames for clip in clips} == {16}
+
+
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
@@ -341,6 +394,9 @@ def test_a_run_without_tokens_and_with_single_values(vcd, jobs, tmp_path):
         ({"more": "- ["}, "is no YAML"),
         ({"seeds": -1}, "--seed"),
         ({"seed": 1}, "the key seed is called seeds here"),
+        ({"fps": 0.00001}, "argument --fps: must be a number, 0.001 or more"),
+        ({"frames": None, "frame": 2}, "unrecognized arguments: --frame=2"),
+        ({"out": "[clips]"}, "out must be a text or a number, not ['clips']"),
         ({"steps": "[1, 2]"}, "steps takes one value for all clips, not a list"),
         ({"prompts": "{a photo: close up}"}, "prompts must be a text or a number"),
         ({"tokens": None}, "has {} but there are no tokens"),

@@ -4,6 +4,7 @@ import pytest
 import torch
 from torch.testing import assert_close
 
+from benchmarks.harness import peak_live_bytes
 from vcd_core.standalone.pipeline import Sampling
 from vcd_core.standalone.tiles import TileOptions, enlarged_by, refine_in_tiles, tile_refiner
 
@@ -64,6 +65,17 @@ def test_pieces_of_a_clip_agree_on_the_frames_that_they_share(model, sampler, ga
     for span in (range(0, 4), range(2, 6), range(5, 7)):
         made = in_parts(clip[span.start : span.stop], span)
         assert_close(made, whole[span.start : span.stop], rtol=0, atol=2e-4)
+
+
+def test_beside_a_clip_and_what_is_made_of_it_no_further_copy_is_held(model):
+    """By how much more is held for more frames of one window after the other, each of them for itself."""
+
+    def held(frames):
+        clip = torch.rand(frames, 64, 64, 3)
+        options = {"tile": 64, "window": 1, "window_overlap": 0}
+        return peak_live_bytes(lambda: refined(model, clip, Sampling(1, 1.0), **options))
+
+    assert held(12) - held(6) < 1.3 * 6 * 64 * 64 * 3 * 4
 
 
 @pytest.mark.parametrize("size", [(64, 67), (65, 70)])

@@ -79,8 +79,9 @@ def test_a_failure_midway_leaves_the_earlier_file(tmp_path, monkeypatch):
         (torch.zeros(0, 8, 8, 3), 8, "at least one frame"),
         (torch.zeros(2, 3, 8, 8), 8, r"must be \(F, H, W, 3\)"),
         (torch.full((1, 8, 8, 3), torch.nan), 8, "not numbers"),
-        (torch.zeros(1, 8, 8, 3), 0, "more than 0, got 0"),
-        (torch.zeros(1, 8, 8, 3), float("nan"), "more than 0, got nan"),
+        (torch.zeros(1, 8, 8, 3), 0, r"0\.001 or more, got 0"),
+        (torch.zeros(1, 8, 8, 3), 1e-5, r"0\.001 or more, got 1e-05"),
+        (torch.zeros(1, 8, 8, 3), float("nan"), r"0\.001 or more, got nan"),
     ],
 )
 def test_what_is_no_clip_is_refused(tmp_path, clip, fps, complaint):
@@ -176,9 +177,10 @@ def test_another_size_may_come_back(tmp_path):
     [
         (lambda frames: list(frames)[:-1], "1 frames did not come back"),
         (lambda frames: [*frames, torch.zeros(32, 32, 3)], "more frames came back"),
+        (lambda frames: (frame * torch.nan for frame in frames), "not numbers"),
     ],
 )
-def test_frames_that_get_lost_leave_no_file(tmp_path, change, message):
+def test_frames_that_get_lost_or_are_no_pictures_leave_no_file(tmp_path, change, message):
     source = write_video(tmp_path / "in.mp4", gradient(4, 32, 32), 8)
     with pytest.raises(ValueError, match=message):
         convert_video(source, tmp_path / "out.mp4", change)

@@ -1,5 +1,7 @@
 """A clip longer than memory, changed in pieces."""
 
+import weakref
+
 import numpy as np
 import pytest
 import torch
@@ -65,6 +67,19 @@ def test_a_frame_comes_out_as_soon_as_it_is_done_and_few_are_held():
     for done, _ in enumerate(in_pieces(frames(), pieces_of(200, [], 10, 4), lambda part, _: part)):
         assert taken - done <= 10 + 6
     assert done == 199
+
+
+def test_what_was_made_of_a_piece_is_let_go_before_the_next():
+    made = []
+
+    def change(part, numbers):
+        assert all(one() is None for one in made)
+        array = part.numpy().copy()
+        made.append(weakref.ref(array))
+        return torch.from_numpy(array)
+
+    assert len(list(in_pieces(clip(30), pieces_of(30, [11], 8, 3), change))) == 30
+    assert len(made) > 4
 
 
 @pytest.mark.parametrize("there", [0, 8, 12])

@@ -136,6 +136,13 @@ def test_one_tile_fades_into_the_next_over_all_that_they_share():
     assert (blended[0, 0, 0, 0], blended[0, 0, -1, -1]) == (0, 3)
 
 
+def test_a_tile_drawn_alone_fades_where_others_go_on_and_not_where_the_clip_ends():
+    plan = TilePlan((1, 20, 20), height=Cut(12, 4), width=Cut(12, 4))
+    ramp = torch.tensor([1.0] * 8 + [0.8, 0.6, 0.4, 0.2])
+    assert_close(plan.fades(Tile(range(1), range(12), range(12)))[0, 0], ramp[:, None] * ramp)
+    assert_close(plan.fades(Tile(range(1), range(8, 20), range(12)))[0, 0], ramp.flip(0)[:, None] * ramp)
+
+
 def test_one_after_another_sees_what_was_made_before(rng):
     latents, noise = torch.randn(2, 3, 4, 12, 12, generator=rng)
     plan = TilePlan.grid((3, 12, 12), 2, 2, 4)

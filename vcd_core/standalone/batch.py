@@ -97,7 +97,10 @@ def clips_of(file: Path) -> tuple[list[Clip], Path]:
     tokens = [check_token_name(str(name)) for name in _listed(file, settings, "tokens", [])]
     prompts = [str(prompt) for prompt in _listed(file, settings, "prompts")]
     seeds = _listed(file, settings, "seeds", [0])
-    out = Path(str(settings.pop("out", "clips")))
+    folder = settings.pop("out", None)
+    folder = "clips" if folder is None else folder
+    _check_plain(file, "out", folder)
+    out = Path(str(folder))
     for prompt in prompts:
         if bool(tokens) != (SUBJECT in prompt):
             wrong = (

@@ -5,6 +5,7 @@ on stderr), 130 stopped with Ctrl-C.
 """
 
 import argparse
+import math
 import os
 import sys
 from collections.abc import Callable, Iterator, Sequence
@@ -130,7 +131,11 @@ def build_parser() -> argparse.ArgumentParser:
 
 def _command(commands, name: str, summary: str) -> argparse.ArgumentParser:
     return commands.add_parser(
-        name, help=summary, description=summary, formatter_class=argparse.ArgumentDefaultsHelpFormatter
+        name,
+        help=summary,
+        description=summary,
+        formatter_class=argparse.ArgumentDefaultsHelpFormatter,
+        allow_abbrev=False,  # a name that is not known is said, in a file of `run` too, whatever options come later
     )
 
 
@@ -206,7 +211,7 @@ def _add_t2v(commands) -> None:
     t2v.add_argument("--frames", type=_positive, default=16, help="length of the clip")
     t2v.add_argument("--size", type=_picture_size, default=512, help="height and width in pixels")
     _add_sampling(t2v, "dpmpp_2m", "karras", "sampling steps")
-    t2v.add_argument("--fps", type=_positive_float, default=8.0, help="frames a second")
+    t2v.add_argument("--fps", type=_frame_rate, default=8.0, help="frames a second")
 
 
 def _add_run(commands) -> None:
@@ -339,7 +344,7 @@ def _add_sampling(
 
 def _add_windows(command: argparse.ArgumentParser) -> None:
     command.add_argument("--window", type=_positive, default=16, help="frames drawn together")
-    command.add_argument("--overlap", type=_count, default=4, help="frames that two windows share")
+    command.add_argument("--overlap", type=_count, default=4, help="frames that two windows share at least")
 
 
 def _add_piece(command: argparse.ArgumentParser) -> None:
@@ -356,7 +361,7 @@ def _add_tiles(command: argparse.ArgumentParser, upscale_by: float) -> None:
         "--upscale-by", type=_at_least_one, default=upscale_by, help="how much larger the picture becomes"
     )
     command.add_argument("--tile", type=_picture_size, default=512, help="height and width of a tile in pixels")
-    command.add_argument("--tile-overlap", type=_count, default=64, help="pixels that two tiles share")
+    command.add_argument("--tile-overlap", type=_count, default=64, help="pixels that two tiles share at least")
     command.add_argument("--tile-strength", type=fraction, default=0.2, help="how much of them is drawn anew")
     command.add_argument(
         "--tile-controlnet",
@@ -448,6 +453,13 @@ def _at_least_one(text: str) -> float:
     return value
 
 
+def _frame_rate(text: str) -> float:
+    value = _positive_float(text)
+    if value < 0.001:
+        raise argparse.ArgumentTypeError(f"must be a number, 0.001 or more, not {text!r}")
+    return value
+
+
 def fraction(text: str) -> float:
     try:
         value = float(text)
@@ -471,8 +483,11 @@ def _picture_size(text: str) -> int:
 
 
 def _file_and_strength(text: str) -> tuple[Path, float]:
-    file, _, strength = text.rpartition(":")
+    file, _, number = text.rpartition(":")
     try:
-        return Path(file), float(strength)
+        strength = float(number)
     except ValueError:
         return Path(text), 1.0
+    if not math.isfinite(strength):
+        raise argparse.ArgumentTypeError(f"the strength of {file} must be a number, not {number!r}")
+    return Path(file), strength

@@ -112,10 +112,10 @@ def tile_refiner(
         clip = enlarged_by(clip, options.upscale_by)
         height, width = clip.shape[1:3]
         check_large_enough(height, width)
-        clip = padded(clip, VAE_FACTOR).movedim(-1, 1)
-        pictures = clip[:, :3] * 2 - 1
-        hints = clip[:, 3:].split(3, 1) if clip.shape[1] > 3 else [clip] * len(controls)
-        latents = torch.cat([model.encode(picture[None].contiguous()) for picture in pictures]).contiguous()
+        latents = torch.cat([model.encode(_planes(frame[None, ..., :3]) * 2 - 1) for frame in clip]).contiguous()
+        hints: Sequence[Tensor] = ()
+        if controls:
+            hints = _planes(clip[..., 3:]).split(3, 1) if clip.shape[-1] > 3 else [_planes(clip)] * len(controls)
         plan = options.plan((len(latents), *latents.shape[2:]))
 
         def noise_of(step: int) -> Tensor:
@@ -144,7 +144,14 @@ def tile_refiner(
                 drawn = run(tiled(denoise_tile, plan), latents, start, noise_of)
             else:
                 drawn = one_after_another(one_tile, latents, start, plan)
-        pictures = torch.cat([model.decode(latent[None]).cpu() for latent in drawn])
-        return pictures.movedim(1, -1)[:, :height, :width] * 0.5 + 0.5
+        made = torch.empty(len(clip), height, width, 3)
+        for frame, latent in zip(made, drawn, strict=True):
+            frame.copy_(model.decode(latent[None])[0].movedim(0, -1)[:height, :width] * 0.5 + 0.5)
+        return made
 
     return refine
+
+
+def _planes(frames: Tensor) -> Tensor:
+    """Frames (F, H, W, C) as a VAE wants them: (F, C, h, w), mirrored up to multiples of its factor."""
+    return padded(frames, VAE_FACTOR).movedim(-1, 1).contiguous()

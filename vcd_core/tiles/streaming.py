@@ -59,10 +59,7 @@ def in_pieces(
         held[number] = frame
         while waiting and waiting[0].frames[-1] <= number:
             piece = waiting.pop(0)
-            clip = torch.stack([held[one] for one in piece.frames])
-            for one, share, new in zip(piece.frames, piece.shares, change(clip, piece.frames), strict=True):
-                part = new if share == 1 else float(share) * new
-                made[one] = made[one] + part if one in made else part
+            _add(made, piece, change(torch.stack([held[one] for one in piece.frames]), piece.frames))
             done = waiting[0].frames.start if waiting else piece.frames.stop
             held = {one: kept for one, kept in held.items() if one >= done}
             for one in sorted(made):
@@ -71,3 +68,10 @@ def in_pieces(
     if waiting or held:
         planned = pieces[-1].frames.stop if pieces else 0
         raise ValueError(f"the clip has not the {planned} frames that were planned for: plan it anew")
+
+
+def _add(made: dict[int, Tensor], piece: Piece, clip: Tensor) -> None:
+    """Adds what was made of a piece to what was made of those before; no view of it stays and holds it whole."""
+    for one, share, new in zip(piece.frames, piece.shares, clip, strict=True):
+        part = float(share) * new
+        made[one] = made[one] + part if one in made else part

@@ -18,6 +18,7 @@ from ..files import unfinished_file
 
 CONTAINERS = {".mp4", ".mov", ".mkv"}
 DEFAULT_RATE = Fraction(25)
+SLOWEST = 0.001  # frames a second, below which a fraction of small numbers is 0
 FINEST_TIME = Fraction(1, 90000)  # seconds, where frames do not come evenly
 UNSPECIFIED = 2  # colours of which a file says nothing, in the numbers of ITU-T H.273
 MATRICES = {1: 1, 4: 4, 5: 5, 6: 5, 7: 7, 9: 9}  # of H.273 -> those that the scaler knows
@@ -67,14 +68,12 @@ def write_video(path: str | Path, frames: Tensor, fps: float) -> Path:
         fps: frames a second; kept as an exact fraction, so 24000/1001 is possible.
 
     Raises:
-        ValueError: no frames, another shape, numbers that are not finite, or an fps that is not positive.
+        ValueError: no frames, another shape, numbers that are not finite, or an fps below SLOWEST.
     """
     if frames.ndim != 4 or frames.shape[-1] != 3 or not frames.numel():
         raise ValueError(f"a clip must be (F, H, W, 3) with at least one frame, got {tuple(frames.shape)}")
-    if not torch.isfinite(frames).all():
-        raise ValueError("the clip has pixels that are not numbers: use a wider precision for the model")
-    if not 0 < fps < float("inf"):
-        raise ValueError(f"the frames a second must be more than 0, got {fps}")
+    if not SLOWEST <= fps < float("inf"):
+        raise ValueError(f"the frames a second must be {SLOWEST} or more, got {fps}")
     path = Path(path)
     rate = Fraction(fps).limit_denominator(1001)
     with unfinished_file(path) as unfinished:
@@ -127,7 +126,7 @@ def convert_video(
 
     Raises:
         ValueError: from reading; another ending; the target is the source; high dynamic range, which H.264 of 8 bits
-            cannot hold; or `change` gives fewer or more frames than came.
+            cannot hold; or `change` gives fewer or more frames than came, or numbers that are not finite.
     """
     source, target = Path(source), Path(target)
     if target.suffix.lower() not in CONTAINERS:
@@ -284,7 +283,13 @@ def _turns(frame) -> int:
 
 
 def _even_sides(frame: Tensor) -> np.ndarray:
-    """(H, W, 3) uint8 of even height and width, the last row and column twice where need be."""
+    """(H, W, 3) uint8 of even height and width, the last row and column twice where need be.
+
+    Raises:
+        ValueError: numbers that are not finite.
+    """
+    if not torch.isfinite(frame).all():
+        raise ValueError("the clip has pixels that are not numbers: use a wider precision for the model")
     height, width = frame.shape[:2]
     pixels = (frame.clamp(0, 1) * 255).round().byte().cpu().numpy()
     return np.pad(pixels, ((0, height % 2), (0, width % 2), (0, 0)), "edge")
