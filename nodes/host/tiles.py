@@ -148,10 +148,20 @@ def part_of_control(control, tile: Tile, shape: tuple[int, ...]):
 
 
 def _part_of_hint(hint: Tensor, tile: Tile, shape: tuple[int, ...], factor: int, control) -> Tensor:
-    """(f or 1, C, h·factor, w·factor)."""
-    if len(hint) > 1:
-        hint = hint[torch.arange(tile.frames.start, tile.frames.stop) % len(hint)]
+    """(f or 1, C, h·factor, w·factor). A hint of pixels that are only repeated is never laid over the whole picture."""
+
+    def part(pictures: Tensor) -> Tensor:
+        return Tile(range(len(pictures)), tile.rows, tile.columns).of(pictures, factor)
+
+    def laid_over(pictures: Tensor) -> Tensor:
+        return comfy.utils.common_upscale(pictures, width, height, control.upscale_algorithm, "center")
+
+    frames = [number % len(hint) for number in tile.frames] if len(hint) > 1 else [0]
     height, width = shape[-2] * factor, shape[-1] * factor
-    if tuple(hint.shape[-2:]) != (height, width):
-        hint = comfy.utils.common_upscale(hint, width, height, control.upscale_algorithm, "center")
-    return Tile(range(len(hint)), tile.rows, tile.columns).of(hint, factor)
+    if tuple(hint.shape[-2:]) == (height, width):
+        return part(hint)[frames]
+    if not control.upscale_algorithm.startswith("nearest"):
+        return part(laid_over(hint[frames]))
+    places = torch.meshgrid(*(torch.arange(side) for side in hint.shape[-2:]), indexing="ij")
+    rows, columns = part(laid_over(torch.stack(places)[None].float()))[0].long()
+    return hint[frames][:, :, rows, columns]

@@ -353,9 +353,16 @@ def test_a_clip_that_was_interrupted_is_not_taken_for_another(vcd, jobs, tmp_pat
     assert (tmp_path / "clips/ava_01_3.mp4").read_bytes() == first
 
 
-def test_memory_that_runs_out_fails_a_clip_and_is_said(vcd, files, jobs, tmp_path, monkeypatch):
+@pytest.mark.parametrize(
+    "error",
+    [
+        torch.OutOfMemoryError("CUDA out of memory"),
+        RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried to allocate 9 bytes"),
+    ],
+)
+def test_memory_that_runs_out_fails_a_clip_and_is_said(vcd, files, jobs, tmp_path, monkeypatch, error):
     def full(*_):
-        raise torch.OutOfMemoryError("CUDA out of memory")
+        raise error
 
     monkeypatch.setattr(clip_commands, "make_clip", full)
     assert vcd("run", jobs(tokens="ava", prompts="'{}'", seeds=3))[0] == 1
@@ -363,6 +370,13 @@ def test_memory_that_runs_out_fails_a_clip_and_is_said(vcd, files, jobs, tmp_pat
     code, _, err = vcd("t2v", "a cat", "cat.mp4", "--checkpoint", files / "sd15.safetensors")
     assert code == 2
     assert "memory is full" in err
+
+
+def test_a_clip_that_no_memory_holds_is_refused_before_anything_is_loaded(vcd, files):
+    arguments = ("a cat", "cat.mp4", "--checkpoint", files / "sd15.safetensors", "--size", 400000)
+    code, _, err = vcd("t2v", *arguments)
+    assert code == 2
+    assert "make it no larger than" in err
 
 
 def test_a_run_without_tokens_and_with_single_values(vcd, jobs, tmp_path):

@@ -132,7 +132,7 @@ def test_what_cannot_be_done_is_said(narrow, clip, changes, message):
 
 
 def test_a_clip_longer_than_memory_is_said(narrow, monkeypatch):
-    monkeypatch.setattr(psutil, "virtual_memory", lambda: SimpleNamespace(available=2**20))
+    monkeypatch.setattr(psutil, "virtual_memory", lambda: SimpleNamespace(available=2**25))
     with pytest.raises(ValueError, match="a shorter clip, of at most"):
         run(narrow, torch.rand(FRAMES, 8 * HEIGHT, 8 * WIDTH, 3), Walking())
 

@@ -67,6 +67,11 @@ def control(hint, previous=None, **more):
     return net.set_previous_controlnet(previous)
 
 
+def smooth(net):
+    net.upscale_algorithm = "bilinear"
+    return net
+
+
 def drawn(model, positive, negative, noise_mask=None):
     noise = correlated_noise((FRAMES, 4, HEIGHT, WIDTH), 0.2, torch.Generator().manual_seed(3))
     latents = torch.randn(noise.shape, generator=torch.Generator().manual_seed(4))
@@ -90,6 +95,7 @@ CASES = {
     "a hint of one picture": lambda: [prompt(1, control=control(picture(6, 1, 3, HEIGHT * 8, WIDTH * 8)))],
     "a hint of few frames": lambda: [prompt(1, control=control(picture(6, 3, 3, HEIGHT * 8, WIDTH * 8)))],
     "a small hint of another shape": lambda: [prompt(1, control=control(picture(6, FRAMES, 3, 50, 90)))],
+    "a small hint laid over smoothly": lambda: [prompt(1, control=smooth(control(picture(6, FRAMES, 3, 50, 90))))],
     "two hints": lambda: [
         prompt(1, control=control(picture(6, 1, 3, 64, 64), control(picture(7, FRAMES, 3, HEIGHT * 8, WIDTH * 8))))
     ],

@@ -9,6 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from ..memory import is_out_of_memory
 from ..sampling.schedule import DiscreteSchedule
 
 PLACEHOLDER = "<id>"
@@ -453,12 +454,6 @@ class _Denoising:
         losses = (self.loss(part, newest, self.encoded(part.prompts, newest)).item() for part in batch.split(count))
         mean = sum(losses) / count
         return mean if math.isfinite(mean) else math.inf
-
-
-def is_out_of_memory(error: RuntimeError) -> bool:
-    """Whether a GPU's memory or, by the words of PyTorch's own allocators, the computer's did not suffice."""
-    words = ("DefaultCPUAllocator", "MPS backend out of memory")
-    return isinstance(error, torch.cuda.OutOfMemoryError) or any(said in str(error) for said in words)
 
 
 def _within_memory(task: _Denoising, batch: _Batch, vectors: Tensor, state: TrainingState) -> tuple[float, int]:

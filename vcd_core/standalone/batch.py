@@ -10,10 +10,9 @@ from dataclasses import dataclass
 from itertools import product
 from pathlib import Path
 
-import torch
-
 from ..files import unfinished_file
 from ..identity import check_token_name
+from ..memory import is_out_of_memory
 from .cli import OUT_OF_MEMORY, SomeFailed, build_parser
 from .clip_commands import check_clip_arguments, make_one
 from .console import check_frames, loaded, motion_of, say
@@ -56,8 +55,10 @@ def run(arguments: argparse.Namespace) -> None:
         try:
             if needed:
                 make_one(clip.arguments, model, motion)
-        except (ValueError, OSError, torch.OutOfMemoryError) as error:
-            why = OUT_OF_MEMORY if isinstance(error, torch.OutOfMemoryError) else " ".join(str(error).split())
+        except (ValueError, OSError, RuntimeError) as error:
+            if isinstance(error, RuntimeError) and not is_out_of_memory(error):
+                raise
+            why = OUT_OF_MEMORY if is_out_of_memory(error) else " ".join(str(error).split())
             state = {"state": "failed", "error": why}
             say(f"{output.name} failed: {why}")
         report.append(

@@ -12,10 +12,10 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
+from ..memory import is_out_of_memory
+
 OK, SOME_FAILED, USER_ERROR, STOPPED = 0, 1, 2, 130
-OUT_OF_MEMORY = (
-    "the GPU's memory is full: close what else uses it, or lower the size, the frames or window, or the tile"
-)
+OUT_OF_MEMORY = "the memory is full: close what else uses it, or lower the size, the frames or window, or the tile"
 
 # Top-level modules that `pip install '.[standalone]'` brings.
 STANDALONE_MODULES = {
@@ -75,7 +75,7 @@ def exit_code(
         sys.stderr.write(f"{program}: {error}\n")
         return SOME_FAILED
     except RuntimeError as error:
-        if type(error).__name__ != "OutOfMemoryError":  # torch's, which is not loaded for this
+        if not is_out_of_memory(error):
             raise
         sys.stderr.write(f"{program}: {OUT_OF_MEMORY}\n")
         return USER_ERROR

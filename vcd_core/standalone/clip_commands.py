@@ -77,6 +77,7 @@ def check_clip_arguments(arguments: argparse.Namespace) -> None:
     """What can be told of `t2v` before anything is loaded; raises ValueError."""
     check_output(arguments.output, [".mp4"])
     check_files(arguments.checkpoint, arguments.motion_module)
+    _check_fits(arguments.frames, (arguments.size, arguments.size), "fewer --frames,")
     for words in (arguments.prompt, arguments.negative):
         parse_prompt(words, arguments.embeddings)
 
@@ -265,13 +266,17 @@ def _pieces(
     """The pieces of a video; raises ValueError where they do not fit into memory at their last size (height, width),
     or their windows are longer than the motion module knows.
     """
-    from psutil import virtual_memory
-
     pieces = pieces_of(len(found.faces), found.cuts, arguments.piece, arguments.overlap)
     longest = max(len(piece.frames) for piece in pieces)
     check_frames(motion, min(arguments.window, longest), "--window")
-    check_clip_fits(longest, *size, virtual_memory().available, copies=3, shorter="a --piece")
+    _check_fits(longest, size, "a --piece")
     return pieces
+
+
+def _check_fits(frames: int, size: tuple[int, int], shorter: str) -> None:
+    from psutil import virtual_memory
+
+    check_clip_fits(frames, *size, virtual_memory().available, copies=3, shorter=shorter)
 
 
 def _faces_drawn(

@@ -1,0 +1,11 @@
+"""Telling that memory ran out."""
+
+ALLOCATORS = (
+    "DefaultCPUAllocator",
+    "MPS backend out of memory",
+)  # PyTorch's, whose errors are of no class of their own
+
+
+def is_out_of_memory(error: BaseException) -> bool:
+    """Whether a GPU's memory or the computer's did not suffice for PyTorch, which need not be loaded for this."""
+    return type(error).__name__ == "OutOfMemoryError" or any(said in str(error) for said in ALLOCATORS)
