@@ -66,3 +66,25 @@ def test_the_characters_of_the_demo_are_on_offer(server):
     _, options = server.object_info("VCD_LoadIdentityPhotos")["input"]["required"]["folder"]
     offered = [name for name in options["options"] if name.startswith("demo://")]
     assert offered == [f"demo://{name} ({noun})" for name, (noun, _) in CAST.items()]
+
+
+@pytest.mark.parametrize("kind", ["VCD_TrainIDToken", "VCD_Sampler", "VCD_FaceVCD", "VCD_TiledVCD"])
+def test_whatever_is_at_work_stops_when_asked_and_leaves_the_server_usable(server, kind):
+    """Every stage but the one that is stopped is over soon; that one would take minutes. A mask stands for faces, which
+    are not to be found after so little training.
+    """
+    graph = shipped("demo_full").set("VCD_TrainIDToken", steps=2, batch_size=2, name="stopped", overwrite=True)
+    everywhere = graph.add("SolidMask", value=1.0, width=128, height=128)
+    graph[graph.find("VCD_FaceVCD")]["inputs"]["masks"] = [everywhere, 0]
+    for stage in ("VCD_Sampler", "VCD_FaceVCD", "VCD_TiledVCD"):
+        graph.set(stage, steps=2)
+    graph.set(kind, steps=500)
+    with server.running(graph) as wait:
+        while wait.until("progress")["node"] != graph.find(kind):
+            assert not wait.result.status
+        server.interrupt()
+        assert wait().status == "interrupted"
+    assert wait.result.progress.get(graph.find(kind), 0) < 50
+    assert server.queue(graph.set(kind, steps=2)).check().ok
+    for left in (server.model_folder("embeddings") / "vcd_demo").glob("stopped*"):
+        left.unlink()

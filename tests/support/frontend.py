@@ -13,6 +13,9 @@ from PIL import Image
 from ui_workflows import FILE_FOLDERS, Box, Workflow, user_files
 
 START_SECONDS = 300
+TOGGLE_FOCUS = (
+    "() => window.app.extensionManager.command.execute('Workspace.ToggleFocusMode')"  # hides all but the canvas
+)
 BROWSERS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
 FLAGS = (
     *("--headless", "--no-sandbox", "--disable-gpu", "--no-first-run"),
@@ -105,7 +108,7 @@ class Page:
             "() => window.app?.vueAppReady && 'VCD_Sampler' in (window.LiteGraph?.registered_node_types ?? {})",
             timeout=START_SECONDS * 1000,
         )
-        self.page.evaluate("() => window.app.extensionManager.command.execute('Workspace.ToggleFocusMode')")
+        self.page.evaluate(TOGGLE_FOCUS)
 
     def speak(self, language: str) -> None:
         """Loads the page anew in another language, such as "zh"."""
@@ -123,6 +126,12 @@ class Page:
     def prompt(self) -> Graph:
         """What pressing Run would send."""
         return self.page.evaluate("async () => (await window.app.graphToPrompt()).output")
+
+    def press_run(self) -> None:
+        """Clicks the button that queues the workflow."""
+        self.page.evaluate(TOGGLE_FOCUS)
+        self.page.locator("[data-testid=queue-button], .queue-button-group button").first.click()
+        self.page.evaluate(TOGGLE_FOCUS)
 
     def missing_types(self) -> list[str]:
         """The types of the nodes that are drawn red, because the server does not know them."""
