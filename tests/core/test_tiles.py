@@ -1,5 +1,6 @@
 """Tiles and windows: they cover a clip, their shares add up to 1, and what is denoised in parts is one picture."""
 
+import math
 import re
 import tracemalloc
 
@@ -130,9 +131,10 @@ def test_one_tile_fades_into_the_next_over_all_that_they_share():
     levels = {tile: float(number) for number, tile in enumerate(plan)}
     blended = tiled(lambda x, sigma, tile: torch.full_like(x, levels[tile]), plan)(torch.zeros(2, 4, 32, 32), SIGMAS[0])
     for axis, step in ((3, 1), (2, 2)):  # between levels to the right and below
-        changes = blended.diff(dim=axis)
-        assert_close(changes.max(), torch.tensor(step / 9))
+        changes = blended.diff(dim=axis).transpose(axis, 0)
+        assert changes.max() < step * math.pi / 2 / 8  # the steepest of sin² over what they share
         assert changes.min() >= -1e-6
+        assert changes[[11, 19]].max() < step / 100  # where a tile begins and where one ends
     assert (blended[0, 0, 0, 0], blended[0, 0, -1, -1]) == (0, 3)
 
 
@@ -185,7 +187,7 @@ def test_what_is_advised_when_memory_is_short_fits(free, copies):
     with pytest.raises(ValueError, match="are free") as complaint:
         check_clip_fits(500, 600, 800, free, copies, "a clip")
     frames = re.search(r"a clip of at most (\d+) frames", str(complaint.value))
-    width, height = map(int, re.search(r"enlarge it to (\d+)x(\d+)", str(complaint.value)).groups())
+    width, height = map(int, re.search(r"no larger than (\d+)x(\d+)", str(complaint.value)).groups())
     check_clip_fits(500, height, width, free, copies)
     if frames:
         check_clip_fits(int(frames[1]), 600, 800, free, copies)

@@ -23,15 +23,22 @@ def spread_windows(length: int, size: int, overlap: int) -> list[range]:
     return [range(start, start + size) for start in starts]
 
 
-def window_shares(windows: Sequence[range], overlap: int) -> list[np.ndarray]:
+def window_shares(windows: Sequence[range], overlap: int, *, smooth: bool = False) -> list[np.ndarray]:
     """(size,) float64 for each window: its share in every place; over all windows they add up to 1.
 
     From a window's ends its weight rises over `overlap` places to its full height, and all weights are divided by their
     sum: so one window fades into the next over what they share, and the middle of a window is its own.
+
+    Args:
+        smooth: it rises as sin² and not as a line, so that what lies at the very end of a window hardly counts; in the
+            middle of what two share it changes half as fast again.
     """
     total, weights = np.zeros(windows[-1].stop), []
     for window in windows:
         inwards = np.arange(len(window)) + 1.0
-        weights.append(np.minimum(np.minimum(inwards, inwards[::-1]), overlap + 1))
+        depth = np.minimum(inwards, inwards[::-1])
+        line = np.minimum(depth, overlap + 1) / (overlap + 1)
+        curve = np.sin(np.pi / 2 * np.minimum((depth - 0.5) / max(overlap, 0.5), 1)) ** 2
+        weights.append(curve if smooth else line)
         total[window.start : window.stop] += weights[-1]
     return [weight / total[window.start : window.stop] for weight, window in zip(weights, windows, strict=True)]

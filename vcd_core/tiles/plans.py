@@ -86,9 +86,13 @@ class TilePlan:
 
     @cached_property
     def _shares(self) -> list[dict[range, np.ndarray]]:
-        """Of every window of each axis."""
-        axes = zip(self._windows, (self.time, self.height, self.width), strict=True)
-        return [dict(zip(windows, window_shares(windows, cut.overlap), strict=True)) for windows, cut in axes]
+        """Of every window of each axis. A tile's border, beyond which a model sees nothing, hardly counts."""
+        overlaps = (self.time.overlap, self.height.overlap, self.width.overlap)
+        axes = zip(self._windows, overlaps, (False, True, True), strict=True)
+        return [
+            dict(zip(windows, window_shares(windows, overlap, smooth=smooth), strict=True))
+            for windows, overlap, smooth in axes
+        ]
 
     def __len__(self) -> int:
         return int(np.prod([len(windows) for windows in self._windows]))
