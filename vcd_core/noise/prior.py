@@ -92,7 +92,7 @@ def counter_noise(
     """Draws N(0, 1) noise whose frames m and n have covariance γ^|m−n|, for clips that live on a GPU.
 
     The white noise of a frame follows from the seed and the frame's number, by the counter-based generator Philox
-    (see `philox_ar1`), so any frame can be drawn without those before it, and a CPU and a GPU agree on it up to float32's
+    (see `philox_ar1`), so any frame of it can be drawn without those before, and a CPU and a GPU agree up to float32's
     rounding. It is another noise than that of `correlated_noise` for the same seed.
 
     Args:
