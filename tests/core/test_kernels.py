@@ -85,6 +85,12 @@ def test_parts_that_do_not_fit_each_other_are_refused(qkv):
         temporal_attention(qkv[0], qkv[1].half(), qkv[2], FRAMES, HEADS)
 
 
+@pytest.mark.parametrize("visible", [torch.ones(FRAMES), torch.ones(FRAMES + 1).bool(), torch.ones(3, FRAMES).bool()])
+def test_visible_frames_that_do_not_fit_are_refused(qkv, visible):
+    with pytest.raises(ValueError, match="visible must be bool of shape"):
+        temporal_attention(*qkv, FRAMES, HEADS, visible=visible)
+
+
 @pytest.mark.parametrize(
     ("counter", "key", "words"),
     [

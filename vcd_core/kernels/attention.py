@@ -36,7 +36,7 @@ def temporal_attention(
             positions first.
         frames: F.
         heads: each is d neighbouring features wide.
-        visible: bool, broadcastable to (B, F): the frames that are looked at, such as a window's that is not full. A
+        visible: bool, (F,) or (B, F): the frames that are looked at, such as those of a window that is not full. A
             clip without any becomes 0.
         backend: what computes; see `try_kernel`. The kernel is for at most 32 frames and heads at most 160 wide,
             without gradients.
@@ -55,6 +55,11 @@ def temporal_attention(
     if images % frames or features % heads:
         raise ValueError(f"{tuple(q.shape)} does not divide into clips of {frames} frames and {heads} heads")
     if visible is not None:
+        if visible.dtype != torch.bool or visible.shape not in ((frames,), (images // frames, frames)):
+            raise ValueError(
+                f"visible must be bool of shape {(frames,)} or {(images // frames, frames)}, got {visible.dtype} of "
+                f"{tuple(visible.shape)}"
+            )
         visible = visible.expand(images // frames, frames)
 
     sizes = kernel_sizes(frames, features // heads)
