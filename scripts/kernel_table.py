@@ -62,14 +62,6 @@ class Work:
         """Seconds that it cannot take less than."""
         return max(self.bytes / gpu.bandwidth, self.operations / (gpu.tensor if self.tensor_cores else gpu.scalar))
 
-    def __add__(self, other: "Work") -> "Work":
-        return Work(
-            self.bytes + other.bytes,
-            self.operations + other.operations,
-            self.launches + other.launches,
-            self.tensor_cores,
-        )
-
     def __mul__(self, times: int) -> "Work":
         return Work(self.bytes * times, self.operations * times, self.launches * times, self.tensor_cores)
 
@@ -102,18 +94,21 @@ def drawing(frames: int) -> tuple[Work, Work]:
     return ours, Work((values + 5 * later) * FLOAT, operations, frames + 2 * (frames - 1), False)
 
 
-def rows(frames: int) -> list[tuple[str, Work, Work]]:
+def rows(frames: int) -> list[tuple[str, list[Work], list[Work]]]:
+    """What is done, and the parts of ours and of PyTorch's way, one after the other."""
     levels = [attention(*level, frames) for level in LEVELS]
     found = [
-        (f"temporal attention, {channels} channels, {side}x{side}", *level)
-        for (channels, side), level in zip(LEVELS, levels, strict=True)
+        (f"temporal attention, {channels} channels, {side}x{side}", [ours], [theirs])
+        for (channels, side), (ours, theirs) in zip(LEVELS, levels, strict=True)
     ]
-    ours, theirs = (
-        sum((level[way] * ATTENTIONS for level in levels[1:]), levels[0][way] * ATTENTIONS) for way in (0, 1)
-    )
-    found.append(("temporal attention, a step of the UNet", ours, theirs))
-    found.append(("AR(1) scan", *scan(frames)))
-    found.append(("Philox AR(1), against randn and the loop", *drawing(frames)))
+    ours, theirs = zip(*levels, strict=True)
+    step = ([work * ATTENTIONS for work in way] for way in (ours, theirs))
+    found.append(("temporal attention, a step of the UNet", *step))
+    for name, (ours, theirs) in (
+        ("AR(1) scan", scan(frames)),
+        ("Philox AR(1), against randn and the loop", drawing(frames)),
+    ):
+        found.append((name, [ours], [theirs]))
     return found
 
 
@@ -124,17 +119,14 @@ def figures() -> str:
         "|---|---|---|---|---|" + "---|" * len(GPUS),
     ]
     for frames in (16, 32):
-        for name, ours, theirs in rows(frames):
-            cells = [
-                name,
-                str(frames),
-                f"{ours.bytes / 1e6:.1f} / {theirs.bytes / 1e6:.1f}",
-                f"{ours.operations / 1e9:.3g} / {theirs.operations / 1e9:.3g}",
-                f"{ours.launches} / {theirs.launches}",
-            ]
+        for name, *ways in rows(frames):
+            cells = [name, str(frames)]
+            for count, unit in (("bytes", 1e6), ("operations", 1e9)):
+                cells.append(" / ".join(_short(sum(getattr(work, count) for work in way) / unit) for way in ways))
+            cells.append(" / ".join(str(sum(work.launches for work in way)) for way in ways))
             for gpu in GPUS:
-                fast, slow = ours.bound(gpu) * 1e6, theirs.bound(gpu) * 1e6
-                cells.append(f"{fast:.3g} / {slow:.3g} µs, {slow / fast:.1f}x")
+                fast, slow = (sum(work.bound(gpu) for work in way) * 1e6 for way in ways)
+                cells.append(f"{_short(fast)} / {_short(slow)} µs, {slow / fast:.1f}x")
             lines.append(f"| {' | '.join(cells)} |")
     return "\n".join(lines)
 
@@ -161,6 +153,10 @@ def registers() -> str:
 
 def _cell(found) -> str:
     return f"{found.registers} / {found.spilled} / {found.shared}"
+
+
+def _short(number: float) -> str:
+    return f"{number:.0f}" if number >= 100 else f"{number:.2g}"
 
 
 def _rounded_up(value: int, step: int) -> int:
