@@ -13,6 +13,7 @@ halves_and_float = st.sampled_from([torch.float16, torch.bfloat16, torch.float32
 gammas = st.sampled_from([0.0, 0.05, 0.15, 0.5, 0.95, 1.0])
 # Rounded once on the way in, once as weights and once on the way out; |values| < 5.
 ROUNDING = {torch.float16: 2**-11, torch.bfloat16: 2**-8, torch.float32: 1e-6}
+LAYOUTS = ["plain", "fused projection", "positions first", "features first", "part of more", "each its own"]
 
 
 def random(shape, seed):
@@ -21,6 +22,8 @@ def random(shape, seed):
 
 def laid_out(values, layout):
     """The same values in another order in memory."""
+    if layout == "each its own":
+        return [laid_out(values, one)[i] for i, one in enumerate(("plain", "positions first", "part of more"))]
     images, positions, features = values[0].shape
     if layout == "fused projection":
         return torch.cat(list(values), dim=-1).chunk(3, dim=-1)
@@ -44,7 +47,7 @@ def laid_out(values, layout):
     clips=st.integers(1, 2),
     positions=st.integers(1, 2),
     heads=st.integers(1, 2),
-    layout=st.sampled_from(["plain", "fused projection", "positions first", "features first", "part of more"]),
+    layout=st.sampled_from(LAYOUTS),
     masked=st.sampled_from(["no", "a row", "each clip"]),
     seed=st.integers(0, 2**16),
 )

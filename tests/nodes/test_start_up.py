@@ -16,7 +16,7 @@ sys.path.insert(0, comfyui)
 sys.argv = ["main.py", "--cpu", "--base-directory", base]
 import comfy.options
 comfy.options.enable_args_parsing()
-import execution, server, nodes, comfy_api.latest
+import utils.extra_config, server, execution, nodes, comfy_api.latest  # in this order: `nodes` hides `utils`
 
 def load():
     spec = importlib.util.spec_from_file_location("vcd_pack", root + "/__init__.py", submodule_search_locations=[root])
