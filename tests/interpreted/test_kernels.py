@@ -63,6 +63,13 @@ def test_attention(dtype, width, frames, clips, positions, heads, layout, masked
     assert_close(ours.double(), exact, rtol=4 * ROUNDING[dtype], atol=8 * ROUNDING[dtype])
 
 
+@pytest.mark.parametrize("layout", LAYOUTS)
+def test_attention_does_not_depend_on_where_its_values_lie(layout):
+    values = random((3, 2 * 5, 2, 2 * 8), 0)
+    plain = temporal_attention(*values, 5, 2, backend="triton")
+    assert torch.equal(temporal_attention(*laid_out(values, layout), 5, 2, backend="triton"), plain)
+
+
 def test_attention_of_the_positions_first_is_the_same():
     """Tokens in the order (position, frame), as a motion module has them, are clips of one position each."""
     q, k, v = random((3, 2 * 9, 5, 32), 0)
