@@ -22,9 +22,9 @@ from kernel_table import PAGE, page, section
 from scipy import stats
 from torch.testing import assert_close
 
-from vcd_core.kernels import ar1_scan, choice, philox_ar1, temporal_attention
+from vcd_core.kernels import choice, temporal_attention
 from vcd_core.kernels.noise import philox4x32
-from vcd_core.noise import correlate, correlated_noise, counter_noise
+from vcd_core.noise import counter_noise
 
 INTERPRETED = Path(__file__).parents[1] / "interpreted"
 needs_triton = pytest.mark.skipif(importlib.util.find_spec("triton") is None, reason="needs Triton")
@@ -264,43 +264,3 @@ def opcodes(sass: str) -> set[str]:
 def test_the_page_of_the_kernels_is_what_the_command_writes():
     text = PAGE.read_text(encoding="utf-8")
     assert text == page(section(text))
-
-
-@pytest.fixture
-def cuda():
-    """One place to skip, so that it is one line of the report."""
-    if not torch.cuda.is_available():
-        pytest.skip("needs a GPU")
-    return "cuda"
-
-
-@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float32])
-@pytest.mark.parametrize(("width", "frames"), [(40, 16), (80, 24), (160, 32), (8, 9)])
-def test_attention_on_a_gpu_agrees_with_float64(cuda, dtype, width, frames):
-    q, k, v = torch.randn(3, 2 * frames, 49, 8 * width, dtype=dtype, device=cuda)
-    ours = temporal_attention(q, k, v, frames, 8, backend="triton")
-    exact = temporal_attention(q.double(), k.double(), v.double(), frames, 8, backend="torch")
-    rounding = {torch.float16: 2**-10, torch.bfloat16: 2**-7, torch.float32: 1e-5}[dtype]
-    assert (ours.double() - exact).abs().max() < 4 * rounding
-
-
-@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float32])
-@pytest.mark.parametrize("gamma", [0.0, 0.05, 0.95, 1.0])
-def test_the_scan_on_a_gpu_is_the_loop_to_the_bit(cuda, gamma, dtype):
-    white = torch.randn(17, 4, 33, 65, device=cuda).to(dtype)
-    ours = ar1_scan(white, gamma, backend="triton")
-    assert torch.equal(ours, ar1_scan(white, gamma, backend="torch"))
-    assert torch.equal(correlate(white, gamma), ours)
-
-
-def test_correlated_noise_on_a_gpu_is_the_loop_over_its_white_noise(cuda):
-    generator = torch.Generator(cuda).manual_seed(3)
-    drawn = correlated_noise((6, 4, 33, 65), 0.3, generator)
-    generator.manual_seed(3)
-    white = torch.stack([torch.randn(4, 33, 65, generator=generator, device=cuda) for _ in range(6)])
-    assert torch.equal(drawn, ar1_scan(white, 0.3, backend="torch"))
-
-
-def test_counter_noise_on_a_gpu_is_the_cpu_s(cuda):
-    ours = philox_ar1((16, 4, 33, 65), 0.1, 2**63 + 7, device=cuda, backend="triton")
-    assert_close(ours.cpu(), philox_ar1((16, 4, 33, 65), 0.1, 2**63 + 7), rtol=0, atol=2e-5)
