@@ -89,7 +89,8 @@ def as_table(name: str, cases: list[dict]) -> str:
 
 
 def _machine() -> str:
-    return f"{platform.machine()}, {os.cpu_count()} CPUs, torch {torch.__version__}"
+    gpu = f", {torch.cuda.get_device_name()}" if torch.cuda.is_available() else ""
+    return f"{platform.machine()}, {os.cpu_count()} CPUs{gpu}, torch {torch.__version__}"
 
 
 def main(name: str, run: Callable[[], list[dict]]) -> None:

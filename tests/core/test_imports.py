@@ -15,6 +15,7 @@ ROOT = Path(__file__).parents[2]
 
 # Imports point from later rows to earlier ones; packages of one row do not know each other.
 ROWS = [
+    {"vcd_core.kernels"},
     {"vcd_core.noise", "vcd_core.motion", "vcd_core.sampling", "vcd_core.vision"},
     {"vcd_core.identity", "vcd_core.faces", "vcd_core.tiles", "vcd_core.video", "vcd_core.metrics"},
     {"vcd_core.standalone"},
@@ -24,7 +25,7 @@ ROW_OF = {package: row for row, packages in enumerate(ROWS) for package in packa
 
 HEAVY = {
     *("comfy", "comfy_api", "folder_paths", "diffusers", "transformers", "peft", "accelerate"),
-    *("insightface", "segment_anything", "cv2", "matplotlib", "av"),
+    *("insightface", "segment_anything", "cv2", "matplotlib", "av", "triton"),
 }
 
 IMPORT_ALL = """
@@ -32,7 +33,7 @@ import json, pkgutil, sys
 import vcd_core
 names = [m.name for m in pkgutil.walk_packages(vcd_core.__path__, "vcd_core.")]
 for name in names:
-    if not name.endswith("__main__"):
+    if not name.endswith(("__main__", "_triton")):  # Triton's own code is imported where it is to be compiled
         __import__(name)
 print(json.dumps({"imported": names, "loaded": sorted({name.split(".")[0] for name in sys.modules})}))
 """
@@ -102,7 +103,7 @@ def third_party(source: str) -> set[str]:
 
 def test_everything_that_is_imported_comes_with_an_extra_or_is_asked_for_by_name():
     """`STANDALONE_MODULES` are what '.[standalone]' brings; the others are named where they are missing."""
-    core, asked_for = {"torch", "numpy", "einops", "safetensors"}, {"insightface", "segment_anything"}
+    core, asked_for = {"torch", "numpy", "einops", "safetensors"}, {"insightface", "segment_anything", "triton"}
     files = sorted((ROOT / "vcd_core").rglob("*.py"))
     found = set().union(*(third_party(path.read_text(encoding="utf-8")) for path in files))
     assert found <= core | asked_for | STANDALONE_MODULES

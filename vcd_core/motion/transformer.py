@@ -9,6 +9,8 @@ import torch.nn.functional as F
 from einops import rearrange
 from torch import Tensor, nn
 
+from ..kernels import temporal_attention
+
 NORM_GROUPS = 32
 # Bytes of the widest intermediate, (tokens, 8 C), that one chunk may hold. On a CPU a chunk should stay near
 # the caches, and below the size at which the allocator fetches fresh pages every time; elsewhere it only
@@ -84,13 +86,10 @@ class TemporalAttention(nn.Module):
 
     def forward(self, tokens: Tensor) -> Tensor:
         tokens = self.pos_encoder(tokens)
-        # Contiguous operands: on strided ones the CPU's attention kernel takes several times as long.
-        q, k, v = (
-            rearrange(project(tokens), "l f (heads d) -> l heads f d", heads=self.heads).contiguous()
-            for project in (self.to_q, self.to_k, self.to_v)
-        )
-        attended = F.scaled_dot_product_attention(q, k, v)
-        return self.to_out[0](rearrange(attended, "l heads f d -> l f (heads d)"))
+        frames = tokens.shape[1]
+        q, k, v = (rearrange(project(tokens), "l f c -> (l f) 1 c") for project in (self.to_q, self.to_k, self.to_v))
+        attended = temporal_attention(q, k, v, frames, self.heads)
+        return self.to_out[0](rearrange(attended, "(l f) 1 c -> l f c", f=frames))
 
 
 class GEGLU(nn.Module):
