@@ -147,7 +147,8 @@ def test_counter_noise_refuses_what_it_has_no_numbers_for(changes, complaint):
 
 
 def attempt(launch, *, suits=True, backend="auto", tensor=None):
-    return choice.try_kernel(launch, "a kernel", suits, backend, (8, 0), torch.zeros(1) if tensor is None else tensor)
+    tensor = torch.zeros(1) if tensor is None else tensor
+    return choice.try_kernel(launch, "a kernel", suits, backend, (8, 0), lambda: torch.ones(1), tensor)
 
 
 @pytest.fixture
@@ -155,17 +156,18 @@ def gpu(monkeypatch):
     """All tensors count as on a GPU with Triton."""
     monkeypatch.setattr(choice, "_is_for", lambda *_: True)
     monkeypatch.setattr(choice, "_left_to_torch", set())
+    monkeypatch.setattr(choice, "_checked", set())
 
 
 class Launch:
-    def __init__(self, spills=0, error=None):
-        self.count, self.spills, self.error = 0, spills, error
+    def __init__(self, spills=0, error=None, result=1.0):
+        self.count, self.spills, self.error, self.result = 0, spills, error, result
 
     def __call__(self):
         self.count += 1
         if self.error:
             raise self.error
-        return torch.ones(1), SimpleNamespace(n_spills=self.spills)
+        return torch.full((1,), self.result), SimpleNamespace(n_spills=self.spills)
 
 
 def test_a_kernel_runs_where_it_can(gpu):
@@ -192,9 +194,20 @@ def test_a_kernel_that_spills_runs_once():
 @pytest.mark.usefixtures("gpu")
 def test_a_kernel_that_fails_is_tried_once_and_told_of(caplog):
     launch = Launch(error=RuntimeError("no C compiler"))
-    assert attempt(launch) is attempt(launch) is None
+    assert attempt(launch) == torch.ones(1)  # PyTorch's, which it was to be compared with
+    assert attempt(launch) is None
     assert launch.count == 1
     assert "no C compiler" in caplog.text
+
+
+@pytest.mark.parametrize("result", [0.9, math.nan])
+@pytest.mark.usefixtures("gpu")
+def test_a_kernel_whose_first_result_is_another_is_left_to_pytorch_and_told_of(caplog, result):
+    launch = Launch(result=result)
+    assert attempt(launch) == torch.ones(1)
+    assert attempt(launch) is None
+    assert launch.count == 1
+    assert "result is another" in caplog.text
 
 
 @pytest.mark.usefixtures("gpu")

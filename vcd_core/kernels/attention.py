@@ -1,6 +1,7 @@
 """Attention over the frames of a clip, at every image position separately."""
 
 import math
+from functools import partial
 
 import torch
 import torch.nn.functional as F
@@ -65,10 +66,10 @@ def temporal_attention(
     sizes = kernel_sizes(frames, features // heads)
     suits = q.dtype in DTYPES and frames <= MAX_FRAMES and features // heads <= MAX_WIDTH and q.numel() > 0
     variant = ("temporal attention", q.dtype, *sizes.values(), visible is not None)
-    attended = try_kernel(
-        lambda: _launch(q, k, v, visible, frames, heads, sizes), variant, suits, backend, OLDEST_GPU, q, k, v
-    )
-    return _by_torch(q, k, v, visible, frames, heads) if attended is None else attended
+    by_torch = partial(_by_torch, q, k, v, visible, frames, heads)
+    launch = partial(_launch, q, k, v, visible, frames, heads, sizes)
+    attended = try_kernel(launch, variant, suits, backend, OLDEST_GPU, by_torch, q, k, v)
+    return by_torch() if attended is None else attended
 
 
 def kernel_sizes(frames: int, width: int) -> dict[str, int]:

@@ -15,6 +15,7 @@ Backend = Literal["auto", "torch", "triton"]
 BACKENDS = ("auto", "torch", "triton")
 
 _left_to_torch: set[Hashable] = set()
+_checked: set[Hashable] = set()
 
 
 def try_kernel(
@@ -23,6 +24,7 @@ def try_kernel(
     suits: bool,
     backend: Backend,
     oldest_gpu: tuple[int, int],
+    by_torch: Callable[[], Tensor],
     *tensors: Tensor,
 ) -> Tensor | None:
     """What a kernel makes, or None where PyTorch is to do the work, because
@@ -32,12 +34,14 @@ def try_kernel(
     - the tensors are on the CPU or on another GPU than the kernel is for, or Triton is not installed;
     - this variant failed here before, or kept registers in memory.
 
-    With "triton" the kernel runs or the reason is raised.
+    The first result of a variant is compared with PyTorch's, which stands where they differ. With "triton" the kernel
+    runs, unchecked, or the reason is raised.
 
     Args:
         launch: launches the kernel; returns the result and what Triton returned.
         variant: names what Triton compiles anew: the kernel, dtypes and compile-time sizes.
         oldest_gpu: the least compute capability that the kernel is for.
+        by_torch: the same computation; it must leave alone what the kernel reads.
         tensors: what the kernel reads.
 
     Raises:
@@ -60,6 +64,7 @@ def try_kernel(
     variant = (variant, device)
     if not suits or torch.compiler.is_compiling() or not _is_for(device, oldest_gpu) or variant in _left_to_torch:
         return None
+    expected = None if variant in _checked else by_torch()
     try:
         result, compiled = _on(device, launch)
     except torch.OutOfMemoryError:
@@ -67,7 +72,12 @@ def try_kernel(
     except Exception as error:  # no compiler, no cache folder, another Triton: the work can be done all the same
         logging.warning("VCD: PyTorch takes the place of the kernel %s, which failed: %s", variant, error)
         _left_to_torch.add(variant)
-        return None
+        return expected
+    if expected is not None and not _agree(result, expected):
+        logging.warning("VCD: PyTorch takes the place of the kernel %s, whose result is another here", variant)
+        _left_to_torch.add(variant)
+        return expected
+    _checked.add(variant)
     if spills(compiled):
         logging.info("VCD: PyTorch takes the place of the kernel %s from now on: its registers spill", variant)
         _left_to_torch.add(variant)
@@ -79,6 +89,12 @@ def _is_for(device: torch.device, oldest_gpu: tuple[int, int]) -> bool:
     if device.type != "cuda" or torch.version.hip or importlib.util.find_spec("triton") is None:
         return False
     return torch.cuda.get_device_capability(device) >= oldest_gpu
+
+
+def _agree(result: Tensor, expected: Tensor) -> bool:
+    """As far as other orders of the same sums do."""
+    close = 1e-3 if expected.dtype == torch.float32 else 1e-2
+    return torch.allclose(result, expected, rtol=close, atol=close, equal_nan=True)
 
 
 def _on(device: torch.device, launch: Callable):

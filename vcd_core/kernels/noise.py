@@ -38,7 +38,7 @@ def ar1_scan(
         white: (F, ...) z, frames first.
         gamma: γ in [0, 1].
         previous: (...) the frame before the first.
-        in_place: overwrite `white`.
+        in_place: `white` may be overwritten.
         backend: what computes; see `try_kernel`. The kernel is for contiguous float16, bfloat16 and float32.
 
     Returns:
@@ -73,12 +73,16 @@ def ar1_scan(
             BLOCK=BLOCK,
         )
 
-    if try_kernel(launch, variant, suits, backend, OLDEST_GPU, *tensors) is None:
-        if not in_place:
-            noise.copy_(white)
-        for frame in noise:
-            previous = ar1_step(frame, gamma, previous)
-    return noise
+    def by_torch(chain: Tensor) -> Tensor:
+        last = previous
+        for frame in chain:
+            last = ar1_step(frame, gamma, last)
+        return chain
+
+    made = try_kernel(launch, variant, suits, backend, OLDEST_GPU, lambda: by_torch(white.clone()), *tensors)
+    if made is None:
+        made = by_torch(noise if in_place else noise.copy_(white))
+    return made
 
 
 def philox_ar1(
@@ -138,11 +142,15 @@ def philox_ar1(
         )
         return noise, None  # its 32 bytes of stack are the sine's, for arguments far from 0, and no spilled registers
 
-    if try_kernel(launch, variant, suits, backend, OLDEST_GPU, *tensors) is None:
-        for number, frame in enumerate(noise, first_frame):
+    def by_torch() -> Tensor:
+        chain, last = torch.empty_like(noise), previous
+        for number, frame in enumerate(chain, first_frame):
             frame.copy_(_normals(size, number, seed, noise.device).reshape(frame.shape))
-            previous = ar1_step(frame, gamma, previous)
-    return noise
+            last = ar1_step(frame, gamma, last)
+        return chain
+
+    made = try_kernel(launch, variant, suits, backend, OLDEST_GPU, by_torch, *tensors)
+    return by_torch() if made is None else made
 
 
 def philox4x32(counter: Sequence[Tensor | int], key: Sequence[int]) -> list[Tensor | int]:
