@@ -35,12 +35,14 @@ def test_pressing_run_makes_a_clip_that_plays_on_the_canvas(demo):
 def test_each_node_is_found_by_the_page_s_search(page, server):
     names = {kind: node["display_name"] for kind, node in server.object_info().items() if kind.startswith("VCD_")}
     page.page.evaluate("() => window.app.graph.clear()")
-    for name in names.values():
+    for number, name in enumerate(names.values(), 1):
         page.page.evaluate("() => window.app.extensionManager.command.execute('Workspace.SearchBox.Toggle')")
-        words = page.page.locator(".comfy-vue-node-search-container input, [role=dialog] input").first
+        words = page.page.locator(".comfy-vue-node-search-container input, [role=dialog] input[role=combobox]").first
         words.fill(name)
         page.page.wait_for_timeout(700)  # in which it looks
         words.press("Enter")
-        page.page.wait_for_timeout(200)
+        page.page.wait_for_timeout(300)
+        page.page.mouse.move(790, 490)
         page.page.mouse.click(800, 500)  # puts a node down that hangs at the pointer
+        page.page.wait_for_function("count => window.app.graph.nodes.length === count", arg=number, timeout=5000)
     assert set(page.page.evaluate("() => window.app.graph.nodes.map(n => n.type)")) == set(names)

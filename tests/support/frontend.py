@@ -130,7 +130,9 @@ class Page:
     def press_run(self) -> None:
         """Clicks the button that queues the workflow."""
         self.page.evaluate(TOGGLE_FOCUS)
-        self.page.locator("[data-testid=queue-button], .queue-button-group button").first.click()
+        self.page.wait_for_timeout(1000)  # in which the menu comes
+        with self.page.expect_request(lambda request: request.method == "POST" and request.url.endswith("/prompt")):
+            self.page.get_by_role("button", name="Run", exact=True).first.click()
         self.page.evaluate(TOGGLE_FOCUS)
 
     def missing_types(self) -> list[str]:
