@@ -168,8 +168,8 @@ def page(compiled: str) -> str:
 
 `vcd_core/kernels` holds three Triton kernels, each with the same computation in PyTorch. A kernel runs on NVIDIA GPUs
 from Ampere on (noise: from Turing on) where Triton is installed and no gradient is wanted; PyTorch runs everywhere
-else, where a kernel fails, where its first result is not PyTorch's, and where its registers spill. `VCD_KERNELS=torch` in the environment leaves all to
-PyTorch. On the CPU nothing differs.
+else, where a kernel fails, where its first result is not PyTorch's, and where its registers spill. `VCD_KERNELS=torch`
+in the environment leaves all to PyTorch. On the CPU nothing differs.
 
 ## What they save, as predicted
 
