@@ -1,9 +1,7 @@
 """Telling that memory ran out."""
 
-ALLOCATORS = (
-    "DefaultCPUAllocator",
-    "MPS backend out of memory",
-)  # PyTorch's, whose errors are of no class of their own
+# What those of PyTorch's allocators say whose errors are of no class of their own.
+ALLOCATORS = ("DefaultCPUAllocator", "MPS backend out of memory")
 
 
 def is_out_of_memory(error: BaseException) -> bool:
