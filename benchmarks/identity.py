@@ -31,6 +31,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("plan", type=Path, nargs="?", default=SMALL, metavar="PLAN", help="a YAML file")
     parser.add_argument("--sizes", action="store_true", help="only count what each method trains and stores")
+    parser.add_argument("--docs", type=Path, metavar="FOLDER", help="put the report and clips.csv there as well")
     parser.add_argument("--json", action="store_true", help="print one JSON object and nothing else")
     arguments = parser.parse_args()
     return exit_code("benchmarks.identity", lambda: run_plan(arguments))
@@ -50,7 +51,7 @@ def run_plan(arguments: argparse.Namespace) -> None:
         return
     from benchmarks.baselines.sizes import readable
     from benchmarks.clips.plan import plan_of, read_source
-    from benchmarks.clips.report import write_report
+    from benchmarks.clips.report import copy_report, write_report
     from benchmarks.clips.running import run, say, wanted_clips
     from benchmarks.clips.worlds import open_world
 
@@ -59,6 +60,8 @@ def run_plan(arguments: argparse.Namespace) -> None:
     plan = plan_of(source, world)
     outcome = run(plan, world, say)
     page = write_report(plan, world, outcome, shlex.join(["python", "-m", "benchmarks.identity", str(arguments.plan)]))
+    if arguments.docs is not None:
+        copy_report(plan, arguments.docs)
     cases = cases_of(outcome.clips)
     sys.stdout.write(json.dumps(as_object("identity", cases)) + "\n" if arguments.json else as_table("identity", cases))
     for name, count in outcome.parameters.items():

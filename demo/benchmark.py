@@ -29,6 +29,7 @@ from vcd_core.standalone.pipeline import ClipOptions, make_clip
 
 from . import measure, run, world
 from .evaluate import character
+from .faces import GAMMA as FACE_GAMMA
 from .faces import NEAR, draw_faces_anew
 from .people import NEW_PLACES, PHOTO_PLACES, whole_photos
 from .reader import similarity
@@ -111,7 +112,7 @@ class DemoWorld:
         clip = make_clip(model, [before, *subject, after], [""], options, self.motion)
         if stage != "t2v":
             near = [f"{NEAR} ", *subject, after]
-            clip, _ = draw_faces_anew(model, self.motion, self.eyes.detector, clip, near, seed, gamma)
+            clip, _ = draw_faces_anew(model, self.motion, self.eyes.detector, clip, near, seed, FACE_GAMMA)
         if stage == "tiled":
             clip = enlarge(model, self.motion, clip, [f"{PART} ", *subject, after], seed, gamma)
         return clip

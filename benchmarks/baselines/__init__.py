@@ -3,7 +3,7 @@
 method             the interface, and what every method learns from
 fitting            the loop of those that have their own
 changes            weights of a UNet that are other ones for a while
-tokens             ours, and Textual Inversion
+tokens             ours, Textual Inversion, and the noun alone
 custom_diffusion   a token, and what cross-attention makes of words
 dreambooth         the whole UNet
 lora               low-rank changes of its attention, by peft
@@ -21,9 +21,10 @@ from .lora import Lora
 from .method import Lesson, Method, Tensors, class_latents
 from .neti import Neti
 from .svdiff import SVDiff
-from .tokens import TextualInversion, Vcd
+from .tokens import Noun, TextualInversion, Vcd
 
 METHODS: dict[str, type] = {
+    "noun": Noun,
     "vcd": Vcd,
     "textual inversion": TextualInversion,
     "lora": Lora,
@@ -41,6 +42,7 @@ __all__ = [
     "Lora",
     "Method",
     "Neti",
+    "Noun",
     "SVDiff",
     "Tensors",
     "TextualInversion",

@@ -1,4 +1,4 @@
-"""Methods that train token vectors alone, by the library's own loop."""
+"""Methods that train token vectors alone, by the library's own loop, or nothing at all."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -13,6 +13,21 @@ from vcd_core.standalone.pipeline import plan, train_token
 from .method import Lesson, Tensors, generator_of
 
 VECTORS = "clip_l"
+
+
+@dataclass(frozen=True)
+class Noun:
+    """Nothing is learned: whom the model draws for the noun alone."""
+
+    def start(self, unet: nn.Module, noun_vectors: Tensor, recipe: Recipe) -> Tensors:
+        return {}
+
+    def learn(self, model: StableDiffusion, lesson: Lesson) -> Tensors:
+        return {}
+
+    @contextmanager
+    def applied(self, model: StableDiffusion, learned: Tensors, noun: str) -> Iterator[tuple[StableDiffusion, Prompt]]:
+        yield model, [f"a {noun}"]
 
 
 @dataclass(frozen=True)

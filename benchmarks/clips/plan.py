@@ -45,6 +45,22 @@ class Row:
 
 
 @dataclass(frozen=True)
+class Claim:
+    """An ordering that somebody published.
+
+    Attributes:
+        more, less: names of rows.
+        score: of which the first is said to have more.
+        published: their figures.
+    """
+
+    more: str
+    less: str
+    score: str
+    published: str
+
+
+@dataclass(frozen=True)
 class Plan:
     """What a file asks for.
 
@@ -54,6 +70,7 @@ class Plan:
         class_pictures: how many a method with prior preservation looks at.
         sheets: of how many prompts, the first ones, contact sheets are made.
         rows: the first is what the others are compared to.
+        claims: what the report is to tell of besides.
     """
 
     out: Path
@@ -61,6 +78,7 @@ class Plan:
     class_pictures: int
     sheets: int
     rows: tuple[Row, ...]
+    claims: tuple[Claim, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -102,6 +120,13 @@ PLAN_KEYS = {
     "prompts": "a number or a list of texts with {}",
     "seeds": "a number or a list of numbers",
     "rows": "a list of rows",
+    "claims": "a list of published orderings",
+}
+CLAIM_KEYS = {
+    "more": "a row's name",
+    "less": "another's",
+    "score": "one of the world's",
+    "published": "a text, the figures",
 }
 ROW_KEYS = {
     "method": f"one of {', '.join(METHODS)}",
@@ -160,7 +185,23 @@ def plan_of(source: Source, world: World) -> Plan:
         _counted(source, ("class_pictures",), content.get("class_pictures", 32), 1, 10000),
         _counted(source, ("sheets",), content.get("sheets", min(5, len(prompts))), 0, len(prompts)),
         planned,
+        _claims(source, names, world),
     )
+
+
+def _claims(source: Source, rows: Sequence[str], world: World) -> tuple[Claim, ...]:
+    claims = source.content.get("claims", [])
+    if not isinstance(claims, list):
+        raise source.wrong(("claims",), "claims must be a list of published orderings")
+    found = []
+    for number, claim in enumerate(claims):
+        place = ("claims", number)
+        if not isinstance(claim, dict) or claim.keys() != CLAIM_KEYS.keys():
+            raise source.wrong(place, f"a claim is a table with the keys {', '.join(CLAIM_KEYS)}, not {claim!r}")
+        more, less = (_one_of(source, (*place, key), claim[key], rows) for key in ("more", "less"))
+        score = _one_of(source, (*place, "score"), claim["score"], tuple(world.scores))
+        found.append(Claim(more, less, score, str(claim["published"])))
+    return tuple(found)
 
 
 def _row(source: Source, place: Place, row: object, world: World, whole: tuple[Sequence, Sequence, Sequence]) -> Row:

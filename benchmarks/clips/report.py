@@ -1,68 +1,108 @@
-"""The report of a run: tables, a plot and contact sheets, as one page of HTML with its pictures beside it."""
+"""The report of a run: tables, a plot and contact sheets, as Markdown and as a page of HTML, their pictures beside them."""
 
 import html
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 from benchmarks.baselines.sizes import readable
 from vcd_core.files import unfinished_file
 
 from .plan import Plan
-from .running import SHOWN, Outcome, frames_file
-from .summary import Figure, differences, figures, verdicts
+from .running import CLIPS, SHOWN, Outcome, frames_file
+from .store import Scored
+from .summary import Figure, differences, figures, in_all, verdict, verdicts
 from .world import World
 
-PAGE, PLOT = "index.html", "scores.png"
+PAGE, TEXT, PLOT = "index.html", "README.md", "scores.png"
 CELL, LABEL = 96, 150  # pixels of a frame, and of the words beside it
+ARROWS = {1: " ↑", -1: " ↓", 0: ""}
 STYLE = """
-body { font: 16px/1.5 system-ui, sans-serif; max-width: 80rem; margin: 2rem auto; padding: 0 1rem }
+body { font: 16px/1.5 system-ui, sans-serif; max-width: 90rem; margin: 2rem auto; padding: 0 1rem }
 table { border-collapse: collapse } th, td { text-align: left; padding: .2rem 1rem .2rem 0; vertical-align: top }
-small { opacity: .7 } img { max-width: 100% }
+img { max-width: 100% }
 """
+Rows = Mapping[str, Sequence[Scored]]
 
 
 def write_report(plan: Plan, world: World, outcome: Outcome, command: str) -> Path:
-    """What a run found, against its first row.
+    """What a run found, against its first row; returns the page of HTML.
 
     Args:
         command: what made it, to be shown.
     """
+    import markdown
+
     rows = {name: clips for name, clips in outcome.clips.items() if clips}
-    table = {name: figures(clips, world.scores) for name, clips in rows.items()}
-    first = plan.rows[0].name
-    against = {
-        name: differences(rows[first], clips, world.scores)
-        for name, clips in rows.items()
-        if name != first and first in rows
-    }
-    parts = [
-        _facts(plan, outcome, command),
-        "<h2>Scores</h2><p>Mean over subjects and its 95 % interval (bootstrap over subjects).</p>",
-        _table(world, table),
-        f"<h2>{html.escape(first)} minus the others</h2><p>Over the clips of the same subject, prompt and seed.</p>",
-        _table(world, against),
-        _verdict(first, against, world.scores),
-        "<h2>What is trained and stored for a subject</h2>",
-        _sizes(outcome),
-    ]
-    if table:
-        _plot(plan.out / PLOT, table, world.scores)
-        parts.append(f'<h2>Plot</h2><img src="{PLOT}" alt="scores by row">')
+    if rows:
+        _plot(plan.out / PLOT, {name: figures(clips, world.scores) for name, clips in rows.items()}, world.scores)
+    sheets = {}
     for number, prompt in enumerate(plan.rows[0].prompts[: plan.sheets], 1):
         name = f"sheet_{number:02}.jpg"
         if _sheet(plan.out / name, plan, rows, prompt):
-            parts.append(f'<h2>{html.escape(prompt)}</h2><img src="{name}" alt="frames of each subject by row">')
-    if outcome.failed:
-        lines = "".join(f"<li>{html.escape(clip)}: {html.escape(why)}</li>" for clip, why in outcome.failed)
-        parts.append(f"<h2>Clips that are missing</h2><ul>{lines}</ul>")
+            sheets[prompt] = name
+    text = "\n\n".join(_parts(plan, world, outcome, rows, sheets, command)) + "\n"
     page = (
         '<!doctype html><html lang="en"><head><meta charset="utf-8"><title>Identity benchmark</title>'
         '<meta name="viewport" content="width=device-width"><meta name="color-scheme" content="light dark">'
-        f"<style>{STYLE}</style></head><body><h1>Identity benchmark</h1>{''.join(parts)}</body></html>\n"
+        f"<style>{STYLE}</style></head><body>{markdown.markdown(text, extensions=['tables'])}</body></html>\n"
     )
-    with unfinished_file(plan.out / PAGE) as unfinished:
-        unfinished.write_text(page, encoding="utf-8")
+    for name, content in ((TEXT, text), (PAGE, page)):
+        with unfinished_file(plan.out / name) as unfinished:
+            unfinished.write_text(content, encoding="utf-8")
     return plan.out / PAGE
+
+
+def copy_report(plan: Plan, folder: Path) -> None:
+    """The report as Markdown, its pictures, and the scores of every clip."""
+    folder.mkdir(parents=True, exist_ok=True)
+    for file in (plan.out / TEXT, plan.out / CLIPS, plan.out / PLOT, *sorted(plan.out.glob("sheet_*.jpg"))):
+        with unfinished_file(folder / file.name) as unfinished:
+            unfinished.write_bytes(file.read_bytes())
+
+
+def _parts(
+    plan: Plan, world: World, outcome: Outcome, rows: Rows, sheets: Mapping[str, str], command: str
+) -> Iterator[str]:
+    """Headings, paragraphs, tables and lists of Markdown."""
+    yield "# Identity benchmark"
+    yield _facts(plan, outcome, command)
+    yield "Means over subjects, and their 95 % intervals (bootstrap over subjects)."
+    first = plan.rows[0]
+    own = [row.name for row in plan.rows if row.method == first.method and row.name != first.name]
+    methods = {name: clips for name, clips in rows.items() if name not in own}
+    ablations = {name: clips for name, clips in rows.items() if name in (first.name, *own)}
+    for title, some in (("Methods", methods), (f"What differs from {first.name}", ablations)):
+        if len(some) > 1 or rows == some:
+            yield f"## {_plain(title)}"
+            yield from _scores(world, some)
+    if first.name in rows:
+        against = {
+            name: differences(rows[first.name], clips, world.scores)
+            for name, clips in rows.items()
+            if name != first.name
+        }
+        if against:
+            yield f"## {_plain(first.name)} minus the others"
+            yield "Over the clips of the same subject, prompt and seed that both have."
+            yield _figures(world, against, signed=True)
+            yield _verdicts(first.name, against, world.scores)
+    if plan.claims:
+        yield "## Published orderings"
+        yield _claims(plan, rows)
+    yield "## What is trained and stored for a subject"
+    yield _table(
+        ["", "trained numbers", "file"],
+        ([name, f"{count:,}", readable(outcome.sizes[name])] for name, count in outcome.parameters.items()),
+    )
+    if rows:
+        yield "## Plot"
+        yield f"![scores by row]({PLOT})"
+    for prompt, name in sheets.items():
+        yield f"## {_plain(prompt)}"
+        yield f"![frames of each subject by row]({name})"
+    if outcome.failed:
+        yield "## Clips that are missing"
+        yield "\n".join(f"- {_plain(f'{clip}: {why}')}" for clip, why in outcome.failed)
 
 
 def shown(one: Figure | None, signed: bool = False) -> str:
@@ -74,47 +114,70 @@ def shown(one: Figure | None, signed: bool = False) -> str:
     return f"{one.mean:{sign}.{places}f} [{one.low:{sign}.{places}f}, {one.high:{sign}.{places}f}]"
 
 
+def _plain(text: str) -> str:
+    """As it is, whatever Markdown and HTML make of its characters."""
+    return "".join(f"\\{one}" if one in "\\`*_|[]" else html.escape(one) for one in text)
+
+
+def _table(head: Sequence[str], lines: Iterable[Sequence[str]]) -> str:
+    """Cells are Markdown; the first column is of names."""
+    cells = [head, ["---"] * len(head), *([_plain(name), *others] for name, *others in lines)]
+    return "\n".join(f"| {' | '.join(line)} |" for line in cells)
+
+
 def _facts(plan: Plan, outcome: Outcome, command: str) -> str:
     there = sum(map(len, outcome.clips.values()))
-    seeds = "; ".join(dict.fromkeys(f"{len(row.seeds)} from {row.seeds[0]}" for row in plan.rows))
-    facts = {"command": command, "clips": f"{there}, {len(outcome.failed)} missing", "seeds of a clip": seeds}
-    lines = "".join(f"<tr><th>{name}</th><td>{html.escape(value)}</td></tr>" for name, value in facts.items())
-    return f"<table>{lines}</table>"
+    seeds = dict.fromkeys(f"{len(row.seeds)} from {row.seeds[0]}" for row in plan.rows)
+    return (
+        f"Made by `{command}`: {there} clips, {len(outcome.failed)} missing; {len(plan.rows[0].subjects)} subjects, "
+        f"{len(plan.rows[0].prompts)} prompts; seeds of a clip: {'; '.join(seeds)}. Every clip's scores stand in "
+        "clips.csv."
+    )
 
 
-def _table(world: World, table: Mapping[str, Mapping[str, Figure | None]]) -> str:
-    arrows = {1: "↑", -1: "↓", 0: ""}
-    head = "".join(f"<th>{html.escape(name)} {arrows[better]}</th>" for name, better in world.scores.items())
+def _scores(world: World, rows: Rows) -> Iterator[str]:
+    """A table over the clips that all rows have, and one of the rows that have more."""
+    common = in_all(rows)
+    shared = {name: [clip for clip in clips if clip.asked in common] for name, clips in rows.items()}
+    if not common:
+        yield "No clip is there of every row, so these are of different ones."
+        shared = rows
+    yield _figures(world, {name: figures(clips, world.scores) for name, clips in shared.items()})
+    more = {name: clips for name, clips in rows.items() if len(clips) > len(shared[name])}
+    if more:
+        yield "Over all clips of a row, where those are more:"
+        yield _figures(world, {name: figures(clips, world.scores) for name, clips in more.items()})
+
+
+def _figures(world: World, table: Mapping[str, Mapping[str, Figure | None]], signed: bool = False) -> str:
     lines = []
     for name, found in table.items():
-        counts = [(one.clips, one.subjects) for one in found.values() if one]
-        clips, subjects = max(counts, default=(0, 0))
-        cells = "".join(f"<td>{shown(found[score])}</td>" for score in world.scores)
-        lines.append(
-            f"<tr><th>{html.escape(name)}<br><small>{clips} clips, {subjects} subjects</small></th>{cells}</tr>"
-        )
-    return f"<table><tr><th></th>{head}</tr>{''.join(lines)}</table>"
+        clips, subjects = max(((one.clips, one.subjects) for one in found.values() if one), default=(0, 0))
+        lines.append([name, *(shown(found[score], signed) for score in world.scores), f"{clips} of {subjects}"])
+    return _table(["", *(name + ARROWS[better] for name, better in world.scores.items()), "clips, subjects"], lines)
 
 
-def _verdict(first: str, against: Mapping[str, Mapping[str, Figure | None]], better: Mapping[str, int]) -> str:
-    lines = []
+def _verdicts(first: str, against: Mapping[str, Mapping[str, Figure | None]], better: Mapping[str, int]) -> str:
+    lines = [f"{_plain(first)} is, by intervals without 0,", ""]
     for name, found in against.items():
         said = verdicts(found, better)
         groups = [
-            f"{words} in {', '.join(score for score, verdict in said.items() if verdict == key)}"
-            for key, words in (("above", "better"), ("below", "<b>worse</b>"), ("level", "no different"))
+            f"{words} in {', '.join(score for score, found in said.items() if found == key)}"
+            for key, words in (("above", "better"), ("below", "**worse**"), ("level", "no different"))
             if key in said.values()
         ]
-        lines.append(f"<li>than {html.escape(name)}: {'; '.join(groups) or 'nothing to compare'}</li>")
-    return f"<p>{html.escape(first)} is (by intervals without 0)</p><ul>{''.join(lines)}</ul>"
+        lines.append(f"- than {_plain(name)}: {'; '.join(groups) or 'nothing to compare'}")
+    return "\n".join(lines)
 
 
-def _sizes(outcome: Outcome) -> str:
-    lines = "".join(
-        f"<tr><th>{html.escape(name)}</th><td>{count:,}</td><td>{readable(outcome.sizes[name])}</td></tr>"
-        for name, count in outcome.parameters.items()
-    )
-    return f"<table><tr><th></th><th>trained numbers</th><th>file</th></tr>{lines}</table>"
+def _claims(plan: Plan, rows: Rows) -> str:
+    words = {"above": "holds", "below": "**the other way round**", "level": "not told apart"}
+    lines = []
+    for claim in plan.claims:
+        found = differences(rows.get(claim.more, ()), rows.get(claim.less, ()), [claim.score])[claim.score]
+        said = words[verdict(found)] if found else "no clips yet"
+        lines.append([f"{claim.more} > {claim.less}", claim.score, _plain(claim.published), shown(found, True), said])
+    return _table(["", "in", "published", "here: the difference", ""], lines)
 
 
 def _plot(path: Path, table: Mapping[str, Mapping[str, Figure | None]], scores: Mapping[str, int]) -> None:
@@ -138,7 +201,7 @@ def _plot(path: Path, table: Mapping[str, Mapping[str, Figure | None]], scores: 
         canvas.savefig(unfinished, format="png", dpi=110)
 
 
-def _sheet(path: Path, plan: Plan, rows: Mapping[str, Sequence], prompt: str) -> bool:
+def _sheet(path: Path, plan: Plan, rows: Rows, prompt: str) -> bool:
     """Frames of one prompt, a column a subject and a line a row; False where none are kept."""
     from PIL import Image, ImageDraw, ImageFont
 

@@ -10,6 +10,8 @@ from pathlib import Path
 
 KEYS = ("fingerprint", "method", "ablation", "subject", "prompt", "seed")
 NEWLINE = b"\n"
+Asked = tuple[str, str, int]
+"""What is the same of clips that are compared: subject, prompt and seed."""
 
 
 @dataclass(frozen=True)
@@ -30,6 +32,10 @@ class Scored:
     seed: int
     scores: Mapping[str, float]
     seconds: float
+
+    @property
+    def asked(self) -> Asked:
+        return self.subject, self.prompt, self.seed
 
 
 class Store:

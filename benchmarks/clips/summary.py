@@ -7,7 +7,7 @@ import numpy as np
 
 from vcd_core.metrics import interval_95, resampled_means
 
-from .store import Scored
+from .store import Asked, Scored
 
 
 @dataclass(frozen=True)
@@ -66,11 +66,17 @@ def verdicts(found: Mapping[str, Figure | None], better: Mapping[str, int]) -> d
     return said
 
 
+def verdict(one: Figure) -> str:
+    """Of a difference, of which more is better."""
+    return verdicts({"": one}, {"": 1})[""]
+
+
 def pairs(ours: Sequence[Scored], theirs: Sequence[Scored]) -> list[tuple[Scored, Scored]]:
     """The clips of the same subject, prompt and seed."""
+    known = {clip.asked: clip for clip in theirs}
+    return [(clip, known[clip.asked]) for clip in ours if clip.asked in known]
 
-    def key(clip: Scored) -> tuple[str, str, int]:
-        return clip.subject, clip.prompt, clip.seed
 
-    known = {key(clip): clip for clip in theirs}
-    return [(clip, known[key(clip)]) for clip in ours if key(clip) in known]
+def in_all(rows: Mapping[str, Sequence[Scored]]) -> set[Asked]:
+    """What every row has a clip of."""
+    return set.intersection(*({clip.asked for clip in clips} for clips in rows.values()))

@@ -299,6 +299,13 @@ def test_a_video_whose_last_frames_are_missing_is_not_scored(tmp_path, monkeypat
         ('prompts: ["a {}"]\nseeds: -1\nrows: [{method: vcd}]', 3, "seeds must be a number from 1"),
         ('prompts: ["a {}"]\nkeep: maybe\nrows: [{method: vcd}]', 3, "keep must be true or false"),
         ('prompts: ["a {}"]\nrows: vcd', 3, "rows must be a list"),
+        ('prompts: ["a {}"]\nrows: [{method: vcd}]\nclaims: 3', 4, "claims must be a list"),
+        ('prompts: ["a {}"]\nrows: [{method: vcd}]\nclaims: [{more: vcd}]', 4, "a table with the keys more, less"),
+        (
+            'prompts: ["a {}"]\nrows: [{method: vcd}]\nclaims: [{more: vcd, less: x, score: alike, published: y}]',
+            4,
+            "less must be one of vcd, not 'x'",
+        ),
         ('prompts: ["a {}"]\nrows: [vcd]', 3, "a row is a table with the keys method"),
         ('prompts: ["a {}"]', 1, "rows must be a list"),
     ],
@@ -481,14 +488,63 @@ def test_the_report_tells_every_row_what_is_missing_and_what_is_stored(planned):
         [np.mean([c.scores["alike"] for c in outcome.clips["lora"] if c.subject == s]) for s in ("ann", "bob")]
     )
     assert f"<td>{mean:.3f} [" in page
-    assert "7 clips, 2 subjects" in page
+    assert "<td>7 of 2</td>" in page
     assert "vcd, ann_02_0: &lt;too&gt; large" in page
-    assert "<th>lora</th><td>1</td>" in page
+    assert "<td>lora</td>\n<td>1</td>" in page
     assert "than lora: no different in" in page
     for name in re.findall(r'src="([^"]+)"', page):
         assert (one.out / name).stat().st_size > 500
     assert "sheet_01.jpg" in page
     assert "sheet_02.jpg" not in page
+
+
+def rows_of(text, head):
+    """The lines of the first table of Markdown under a heading."""
+    table = text.split(f"## {head}\n", 1)[1].split("|", 1)[1].split("\n\n")[0]
+    return [[cell.strip() for cell in line.strip("|").split("|")] for line in table.splitlines()[2:]]
+
+
+def test_rows_are_told_over_the_clips_that_all_have(planned):
+    """Of two prompts the second one's pictures score more, and only one row drew them."""
+    one, world = planned(), Anywhere()
+    outcome = running.run(one, world)
+    report.write_report(one, world, outcome, "python -m x")
+    text = (one.out / report.TEXT).read_text(encoding="utf-8")
+    vcd, lora = rows_of(text, "Methods")
+    assert vcd[1:] == lora[1:], "the same subjects, prompts and seeds, and here that is all a score follows from"
+    assert vcd[-1] == "4 of 2"
+    (more,) = rows_of(text.split("where those are more")[1].join(["## more\n", ""]), "more")
+    assert (more[0], more[-1]) == ("vcd", "8 of 2")
+    assert float(more[1].split()[0]) > float(vcd[1].split()[0])
+
+
+@pytest.mark.parametrize(
+    ("more", "less", "said"),
+    [
+        ("vcd, gamma 0.5", "vcd", "holds"),
+        ("vcd", "vcd, gamma 0.5", "the other way round"),
+        ("lora", "vcd", "not told apart"),
+    ],
+)
+def test_a_published_ordering_is_told_beside_what_was_found(more, less, said, planned):
+    claim = f"claims:\n  - {{more: '{more}', less: '{less}', score: alike, published: 'A_B 0.5 | 0.4'}}\n"
+    one, world = planned(PLAN + "  - {method: vcd, gamma: 0.5}\n" + claim), Anywhere()
+    page = report.write_report(one, world, running.run(one, world), "python -m x").read_text(encoding="utf-8")
+    line = page.split("Published orderings")[1].split("<tbody>")[1].split("</tr>")[0]
+    assert f"{more} &gt; {less}" in line
+    assert "A_B 0.5 | 0.4" in line
+    assert said in line
+
+
+def test_the_report_is_copied_with_every_clip_and_picture(planned, tmp_path):
+    one, world = planned(), Anywhere()
+    report.write_report(one, world, running.run(one, world), "python -m x")
+    report.copy_report(one, tmp_path / "docs/evaluation")
+    text = (tmp_path / "docs/evaluation/README.md").read_text(encoding="utf-8")
+    for name in re.findall(r"!\[[^]]*\]\(([^)]+)\)", text):
+        assert (tmp_path / "docs/evaluation" / name).read_bytes() == (one.out / name).read_bytes()
+    assert "sheet_01.jpg" in text
+    assert len((tmp_path / "docs/evaluation/clips.csv").read_text(encoding="utf-8").splitlines()) == 1 + COUNT
 
 
 @pytest.mark.parametrize("keep", [False, True])
