@@ -1,4 +1,4 @@
-"""The report of a run: tables, a plot and contact sheets, as Markdown and as a page of HTML, their pictures beside them."""
+"""The report of a run: tables, a plot and contact sheets, as Markdown and as HTML, their pictures beside them."""
 
 import html
 from collections.abc import Iterable, Iterator, Mapping, Sequence
