@@ -292,6 +292,16 @@ def test_a_missing_package_is_one_line_for_the_user(vcd, files, monkeypatch):
     assert "pip install '.[standalone]'" in err
 
 
+def test_help_tells_defaults_where_there_are_any(capsys):
+    for command in ("t2v", "v2v", "train", "evaluate"):
+        with pytest.raises(SystemExit):
+            cli.main([command, "--help"])
+    told = " ".join(capsys.readouterr().out.split())
+    for default in ("None", "[]", "False", ")"):
+        assert f"(default: {default}" not in told
+    assert "the same seed gives the same clip (default: 0)" in told
+
+
 def test_help_is_there_at_once():
     script = (
         "import runpy, sys\n"

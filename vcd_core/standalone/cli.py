@@ -129,12 +129,20 @@ def build_parser() -> argparse.ArgumentParser:
     return parser
 
 
+class _WithDefaults(argparse.ArgumentDefaultsHelpFormatter):
+    """Tells defaults where there are any."""
+
+    def _get_help_string(self, action: argparse.Action) -> str | None:
+        none = action.default is None or action.default is False or action.default in ("", [])
+        return action.help if none else super()._get_help_string(action)
+
+
 def _command(commands, name: str, summary: str) -> argparse.ArgumentParser:
     return commands.add_parser(
         name,
         help=summary,
         description=summary,
-        formatter_class=argparse.ArgumentDefaultsHelpFormatter,
+        formatter_class=_WithDefaults,
         allow_abbrev=False,  # a name that is not known is said, in a file of `run` too, whatever options come later
     )
 
