@@ -27,9 +27,16 @@ from vcd_core.sampling import DiscreteSchedule
 def test_masked_loss_is_the_formula_written_out():
     prediction, target = torch.randn(2, 3, 4, 5, 6, generator=torch.Generator().manual_seed(0))
     mask = (torch.rand(3, 1, 5, 6, generator=torch.Generator().manual_seed(1)) > 0.5).float()
-    seen = [(b, y, x) for b in range(3) for y in range(5) for x in range(6) if mask[b, 0, y, x]]
-    errors = [sum((prediction[b, c, y, x] - target[b, c, y, x]).item() ** 2 for c in range(4)) for b, y, x in seen]
-    assert masked_loss(prediction, target, mask).item() == pytest.approx(sum(errors) / len(seen), rel=1e-5)
+    total = 0.0
+    for b in range(3):
+        error = sum(
+            mask[b, 0, y, x].item() * (prediction[b, c, y, x] - target[b, c, y, x]).item() ** 2
+            for c in range(4)
+            for y in range(5)
+            for x in range(6)
+        )
+        total += error / mask[b].sum().item()
+    assert masked_loss(prediction, target, mask).item() == pytest.approx(total / 3, rel=1e-5)
 
 
 def test_masked_loss_ignores_what_is_outside_the_mask():
@@ -338,8 +345,7 @@ def test_a_batch_too_large_for_memory_is_split_with_the_same_gradient():
                 raise torch.cuda.OutOfMemoryError("CUDA out of memory")
             return super().predict_noise(noised, timesteps, context)
 
-    levels = torch.linspace(0.1, 0.9, 6).view(6, 1, 1, 1)
-    masks = (torch.rand(6, 1, 8, 8, generator=torch.Generator().manual_seed(0)) > levels).float()
+    masks = (torch.rand(6, 1, 8, 8, generator=torch.Generator().manual_seed(0)) > 0.6).float()
     options = TrainingOptions(steps=5, batch_size=6, learning_rate=0.05)
     *_, split = train(Small(), options, 6, masks=masks)
     *_, whole = train(LinearModel(), options, 6, masks=masks)

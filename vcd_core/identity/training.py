@@ -179,30 +179,26 @@ class TrainingDiverged(RuntimeError):
         self.last = last
 
 
-def masked_loss(prediction: Tensor, target: Tensor, mask: Tensor, area: Tensor | None = None) -> Tensor:
-    """Mean squared error over all that the masks of a batch show.
+def masked_loss(prediction: Tensor, target: Tensor, mask: Tensor) -> Tensor:
+    """Squared error inside the mask, each sample divided by its own mask's area.
 
-        L = Σ_{b,c,hw} m (ε̂ − ε)² / Σ_{b,hw} m
+        L = mean_b [ Σ_{c,hw} m (ε̂ − ε)² / Σ_{hw} m ]
 
-    The released code of Magic-Me (arXiv:2402.09368) divides each sample by its own mask's area, so that the few pixels
-    of somebody far away would weigh as much as a portrait, which says more of who it is. As there, the sum over
-    channels is not divided by C.
+    as the released code of Magic-Me (arXiv:2402.09368) computes it: the sum over channels is not divided by C.
 
     Args:
         prediction: ε̂ (B, C, h, w).
         target: ε (B, C, h, w).
         mask: m (B, 1, h, w) ≥ 0, at latent resolution.
-        area: mean area of the masks of a larger batch of which these samples are a part; the mean of its parts' losses,
-            by their sizes, is its loss.
 
     Raises:
-        ValueError: the mask of a sample is empty, from which nothing could be learned.
+        ValueError: the mask of a sample is empty, which would make the loss 0/0.
     """
-    areas = mask.sum(dim=(1, 2, 3))
-    if (areas <= 0).any():
+    area = mask.sum(dim=(1, 2, 3))
+    if (area <= 0).any():
         raise ValueError("a mask is empty: every training picture needs some of the subject in it")
     squared_error = (prediction.float() - target.float()) ** 2
-    return (mask * squared_error).sum(dim=(1, 2, 3)).mean() / (areas.mean() if area is None else area)
+    return ((mask * squared_error).sum(dim=(1, 2, 3)) / area).mean()
 
 
 def context_loss(prediction: Tensor, without: Tensor, mask: Tensor) -> Tensor:
@@ -369,11 +365,6 @@ class _Batch:
     timesteps: Tensor
     prompts: Sequence[str]
 
-    @property
-    def area(self) -> Tensor:
-        """Mean of the masks'."""
-        return self.masks.sum(dim=(1, 2, 3)).mean()
-
     def split(self, parts: int) -> Iterator["_Batch"]:
         for rows in torch.arange(len(self.prompts)).tensor_split(parts):
             prompts = [self.prompts[row] for row in rows]
@@ -412,10 +403,9 @@ class _Denoising:
             contexts = {prompt: self.model.encode_prompt(prompt, vectors) for prompt in dict.fromkeys(prompts)}
         return {prompt: context.detach().requires_grad_() for prompt, context in contexts.items()}
 
-    def loss(self, batch: _Batch, vectors: Tensor, contexts: Mapping[str, Tensor], area: Tensor) -> Tensor:
-        """Of a part of a batch whose masks have this mean area."""
+    def loss(self, batch: _Batch, vectors: Tensor, contexts: Mapping[str, Tensor]) -> Tensor:
         predicted = self.predict(batch, batch.prompts, contexts)
-        loss = masked_loss(predicted, batch.noise, batch.masks, area)
+        loss = masked_loss(predicted, batch.noise, batch.masks)
         if self.context_weight > 0:
             of_the_class = [prompt.replace(f"{PLACEHOLDER} ", "") for prompt in batch.prompts]
             with torch.no_grad():
@@ -437,12 +427,11 @@ class _Denoising:
         The gradient goes back to the contexts first; then each prompt is encoded once more and takes it on to the
         vectors. So what the text encoder keeps for that never stands in memory beside what the UNet keeps.
         """
-        area = batch.area
-        scale = headroom * area
+        scale = headroom * batch.masks.sum(dim=(1, 2, 3)).mean()
         vectors.grad, total = None, 0.0
         for part in batch.split(parts):
             contexts = self.encoded(part.prompts, vectors)
-            loss = self.loss(part, vectors, contexts, area) * (len(part.prompts) / len(batch.prompts))
+            loss = self.loss(part, vectors, contexts) * (len(part.prompts) / len(batch.prompts))
             total += loss.item()
             if not math.isfinite(total):
                 return total
@@ -462,8 +451,7 @@ class _Denoising:
         rows = (torch.arange(count) % len(examples.prompts)).tolist()
         batch = self.draw(examples, rows, _generator(0, 0))
         newest = state.newest
-        parts = batch.split(count)
-        losses = (self.loss(part, newest, self.encoded(part.prompts, newest), batch.area).item() for part in parts)
+        losses = (self.loss(part, newest, self.encoded(part.prompts, newest)).item() for part in batch.split(count))
         mean = sum(losses) / count
         return mean if math.isfinite(mean) else math.inf
 
