@@ -19,6 +19,7 @@ import torch
 from torch import Tensor
 
 from vcd_core.identity import Augmentation, Photo
+from vcd_core.identity.recipe import VERSION as TRAINING
 from vcd_core.metrics import interval_95, resampled_means
 from vcd_core.standalone.cli import exit_code
 from vcd_core.standalone.demo_model import MODEL_FILE, load_demo_model
@@ -182,7 +183,7 @@ def main() -> int:
 def compare(characters: int, names: Sequence[str], out: Path) -> None:
     cv2.setNumThreads(1)
     model, eyes = load_demo_model(WEIGHTS), load_eyes()
-    out = out / measure.fingerprint([MODEL_FILE], run.training_options(0), WAYS)
+    out = out / measure.fingerprint([MODEL_FILE], TRAINING, run.training_options(0), WAYS)
     table = {name: np.empty((characters, len(FIGURES))) for name in names}
     for number in range(characters):
         for name in names:

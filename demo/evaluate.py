@@ -21,6 +21,7 @@ from torch import Tensor
 
 from vcd_core.files import unfinished_file
 from vcd_core.identity import load_id_token, save_id_token
+from vcd_core.identity.recipe import VERSION as TRAINING
 from vcd_core.metrics import interval_95, resampled_means
 from vcd_core.standalone.cli import exit_code
 from vcd_core.standalone.demo_model import MODEL_FILE, STYLE_FILE, load_demo_model
@@ -59,7 +60,7 @@ def vectors_of(model: StableDiffusion, number: int, out: Path) -> Tensor:
 
 def folder_of(out: Path) -> Path:
     """Where tokens and readings are kept that belong to these weights and settings."""
-    return out / measure.fingerprint([MODEL_FILE], run.training_options(0), run.TOKENS, run.MASK_MARGIN)
+    return out / measure.fingerprint([MODEL_FILE], TRAINING, run.training_options(0), run.TOKENS, run.MASK_MARGIN)
 
 
 def draw(model: StableDiffusion, number: int, vectors: Tensor, out: Path) -> dict[str, Tensor]:
