@@ -9,13 +9,12 @@ from safetensors.torch import load_file, save
 from benchmarks.baselines import METHODS, Lesson, Method, Tensors, class_latents
 from vcd_core.files import unfinished_file
 from vcd_core.identity import Photo, Recipe, fingerprint, weights_sample
-from vcd_core.identity.recipe import VERSION as TRAINING
 from vcd_core.standalone.model import StableDiffusion
 
 from .plan import Row
 from .world import World
 
-VERSION = 1  # of what the other methods do: raise it when what they learn would be another
+VERSION = 1  # of what the methods do: raise it when what they learn would be another
 
 
 def method_of(row: Row) -> Method:
@@ -47,7 +46,7 @@ class Learned:
         key = (row.method, tuple(row.settings.items()), row.masks, subject)
         if key not in self.files:
             photos, recipe = lesson_of(self.world, row, subject)
-            parts = (VERSION, TRAINING, method_of(row), photos, recipe, self._base(), self.class_pictures)
+            parts = (VERSION, method_of(row), photos, recipe, self._base(), self.class_pictures)
             name = row.method.replace(" ", "_")
             self.files[key] = self.folder / f"{name}-{subject}-{fingerprint(*parts)}.safetensors"
         return self.files[key]
