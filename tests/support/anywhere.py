@@ -87,8 +87,8 @@ class Watched(Anywhere):
     """The same, for several processes: what each begins is noted in a folder, and some of it ends them.
 
     Attributes:
-        folder: holds "begun", a line "PID NOUN SEED PROMPT" a clip. A file "kill SEED PROMPT" in it, with a letter for
-            each time, is the end of the process that begins that clip; until "hold SEED PROMPT" is gone, it waits.
+        folder: holds "begun", a line "PID SUBJECT SEED PROMPT" a clip. A process that begins the clip of a file "kill
+            SUBJECT SEED PROMPT" is ended, once for each letter in it; "hold …" lets it wait until that is gone.
     """
 
     def __init__(self, folder: Path):
@@ -96,11 +96,12 @@ class Watched(Anywhere):
         self.folder = folder
 
     def clip(self, model, subject, prompt, seed, gamma, stage):
+        clip = f"{subject[0].split()[1]} {seed} {prompt}"
         with (self.folder / "begun").open("a") as begun:
-            begun.write(f"{os.getpid()} {subject[0]} {seed} {prompt}\n")
-        kill, hold = (self.folder / f"{what} {seed} {prompt}" for what in ("kill", "hold"))
-        while hold.exists():
+            begun.write(f"{os.getpid()} {clip}\n")
+        while (self.folder / f"hold {clip}").exists():
             time.sleep(0.01)
+        kill = self.folder / f"kill {clip}"
         if kill.exists() and (left := kill.read_text()):
             kill.write_text(left[1:])
             os.kill(os.getpid(), signal.SIGKILL)
