@@ -21,7 +21,8 @@ from .world import World
 
 ROOT = Path(__file__).parents[2]
 NOT_CODE = ["/*", "!/benchmarks", "!/demo", "!/vcd_core"]  # as in a .gitignore
-RETRIES = 3  # of a piece whose worker died
+RETRIES = 1  # of a piece whose worker died, by Ray, before another worker may try
+PATIENCE = 100  # Ray counts how often it could not reach a lost machine, too, until it knows better: one in a second
 HELD = 8  # files of what was learned that lie ready for the workers
 
 
@@ -74,6 +75,7 @@ def _workers(open_world: Callable[[], World], work: Work) -> list[ActorHandle]:
 class RayWorker(Worker):
     """A `Worker` whose files come from Ray's object store."""
 
+    @ray.method(max_task_retries=PATIENCE)
     def ready(self) -> None:
         """Comes back once the world is open."""
         _ = self.world
@@ -99,13 +101,14 @@ class RayPool:
         worker = self.idle.pop()
         self._running[worker.do.remote(piece, {file.name: self._stored(file) for file in files})] = worker, piece
 
-    def wait(self) -> tuple[Piece, Result] | None:
+    def wait(self) -> tuple[Piece, Result | None] | None:
         """As `Pool` says.
 
         Raises:
             ValueError: a worker's machine lacks what the plan names.
         """
         (ref,), _ = ray.wait([*self._starting, *self._running])
+        worker, piece = (self._starting.pop(ref), None) if ref in self._starting else self._running.pop(ref)
         try:
             result = ray.get(ref)
         except RayTaskError as error:
@@ -113,15 +116,12 @@ class RayPool:
                 raise error.cause from None
             raise
         except (ActorUnavailableError, OutOfMemoryError):
-            if ref in self._starting:
+            if piece is None:
                 raise
-            result = self._running[ref][1].failed(f"{RETRIES + 1} workers died of it")
-        if ref in self._starting:
-            self.idle.append(self._starting.pop(ref))
-            return None
-        worker, piece = self._running.pop(ref)
+            self._starting[worker.ready.remote()] = worker
+            return piece, None
         self.idle.append(worker)
-        return piece, result
+        return piece and (piece, result)
 
     def release(self) -> None:
         """What the idle ones held is free, for one of the others whose machine is gone."""

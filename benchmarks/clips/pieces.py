@@ -4,6 +4,7 @@ import os
 import shutil
 import socket
 import tempfile
+from collections import Counter
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
@@ -21,6 +22,7 @@ from .running import LEARNED, Made, Wanted, Work, clip_fingerprint, make_clips, 
 from .world import World
 
 AT_ONCE = 4  # clips of a piece: what is to be made again when a process dies
+TRIES = 2  # of a piece whose process died
 DRAW, LEARN, MAKE = "class drawn", "learned", "made"
 
 
@@ -75,11 +77,11 @@ class Pool(Protocol):
     def start(self, piece: Piece, files: Sequence[Path]) -> None:
         """Gives an idle one a piece, and the files that it needs."""
 
-    def wait(self) -> tuple[Piece, Result] | None:
-        """The next piece that is done; None if it turns out that there is another idle one instead."""
+    def wait(self) -> tuple[Piece, Result | None] | None:
+        """The next piece that is done, or whose process died; None if instead there is another idle one."""
 
     def release(self) -> None:
-        """No other piece will be started."""
+        """No other piece will be started, but for those whose process dies."""
 
 
 def pieces_of(work: Work) -> list[Piece]:
@@ -113,7 +115,7 @@ def pieces_of(work: Work) -> list[Piece]:
 
 def make_in_pieces(work: Work, pieces: Sequence[Piece], pool: Pool) -> Iterator[Made]:
     """Starts the pieces in their order, each as soon as what it needs is there; writes and gives what comes back."""
-    folder, waiting = work.learned.folder, list(pieces)
+    folder, waiting, died = work.learned.folder, list(pieces), Counter()
 
     def is_ready(piece: Piece) -> bool:
         return all((folder / name).exists() for name in piece.needs)
@@ -127,6 +129,12 @@ def make_in_pieces(work: Work, pieces: Sequence[Piece], pool: Pool) -> Iterator[
         if (done := pool.wait()) is None:
             continue
         piece, result = done
+        if result is None:
+            died[piece] += 1
+            if died[piece] < TRIES:
+                waiting.insert(0, piece)
+                continue
+            result = piece.failed("whoever was to make it died")
         for place, content in result.files.items():
             with unfinished_file(work.plan.out / place) as unfinished:
                 unfinished.write_bytes(content)

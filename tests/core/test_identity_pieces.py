@@ -50,10 +50,14 @@ def planned(tmp_path):
 
 
 class Scrambled:
-    """A pool of several workers in one process, the latest of whose results comes first."""
+    """A pool of several workers in one process, the latest of whose results comes first.
 
-    def __init__(self, open_world, work, count):
-        self.idle, self.workers, self.done, self.released = [], [], [], False
+    Attributes:
+        deaths: jobs that are lost instead, each once.
+    """
+
+    def __init__(self, open_world, work, count, deaths):
+        self.idle, self.done, self.deaths, self.released = [], [], deaths, False
         self.starting = [pieces.Worker(open_world, work.plan, Path.cwd(), 1) for _ in range(count)]
 
     @property
@@ -61,9 +65,12 @@ class Scrambled:
         return [piece for piece, _, _ in self.done]
 
     def start(self, piece, files):
-        assert not self.released
         worker = self.idle.pop()
-        result = worker.do(piece, {file.name: file.read_bytes() for file in files})
+        if piece.job in self.deaths:
+            self.deaths.remove(piece.job)
+            result = None
+        else:
+            result = worker.do(piece, {file.name: file.read_bytes() for file in files})
         assert list(worker.plan.out.iterdir()) == []
         self.done.append((piece, result, worker))
 
@@ -79,8 +86,11 @@ class Scrambled:
         self.released = True
 
 
-def in_pieces(open_world, count=3):
-    return lambda work: pieces.make_in_pieces(work, pieces.pieces_of(work), Scrambled(open_world, work, count))
+def in_pieces(open_world, count=3, deaths=()):
+    def make(work):
+        return pieces.make_in_pieces(work, pieces.pieces_of(work), Scrambled(open_world, work, count, list(deaths)))
+
+    return make
 
 
 def left_by(folder):
@@ -179,6 +189,21 @@ def test_a_clip_that_cannot_be_made_stops_no_other(planned):
     assert len(failed) == len(outcome.failed) == 2
     assert failed[0].partition(", ")[2] == failed[1].partition("same, ")[2]
     assert sum(map(len, outcome.clips.values())) == COUNT + 8 - 2
+
+
+def test_a_piece_whose_process_died_is_another_s(planned, tmp_path):
+    running.run(planned("unbroken", ROWS), Anywhere())
+    deaths = [pieces.DRAW, pieces.LEARN, pieces.MAKE]
+    outcome = running.run(planned("out", ROWS), Anywhere(), make=in_pieces(Anywhere, deaths=deaths))
+    assert outcome.failed == []
+    assert left_by(tmp_path / "out") == left_by(tmp_path / "unbroken")
+
+
+@pytest.mark.parametrize("job", [pieces.DRAW, pieces.LEARN, pieces.MAKE])
+def test_a_piece_of_which_processes_die_is_given_up(job, planned):
+    outcome = running.run(planned("out", ROWS), Anywhere(), make=in_pieces(Anywhere, 1, [job] * pieces.TRIES))
+    assert len(outcome.failed) == len(set(outcome.failed)) == 4 + 4  # of one subject, in the two rows that share it
+    assert {why for _, why in outcome.failed} == {"whoever was to make it died"}
 
 
 class OtherPhotos(Anywhere):
