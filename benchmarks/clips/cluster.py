@@ -6,8 +6,9 @@ the process that asked.
 
 import logging
 import os
+import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, redirect_stdout
 from functools import lru_cache
 from pathlib import Path
 
@@ -21,8 +22,9 @@ from .world import World
 
 ROOT = Path(__file__).parents[2]
 NOT_CODE = ["/*", "!/benchmarks", "!/demo", "!/vcd_core"]  # as in a .gitignore
-RETRIES = 1  # of a piece whose worker died, by Ray, before another worker may try
-PATIENCE = 100  # Ray counts how often it could not reach a lost machine, too, until it knows better: one in a second
+# Ray counts it as a try, too, where it cannot reach a worker that is dead and does not know yet: about one a second.
+RETRIES = 1  # of a piece, by Ray, before another worker may try
+PATIENCE = 100  # until a worker is there again
 HELD = 8  # files of what was learned that lie ready for the workers
 
 
@@ -51,7 +53,10 @@ def _connected(address: str | None) -> Iterator[None]:
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
     os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")  # as it will be; without it there is a warning
     code = {"working_dir": str(ROOT), "excludes": NOT_CODE}
-    with ray.init(address, runtime_env=code, log_to_driver=False, logging_level=logging.ERROR):
+    with (
+        redirect_stdout(sys.stderr),  # where Ray tells of workers that died
+        ray.init(address, runtime_env=code, log_to_driver=False, logging_level=logging.ERROR),
+    ):
         yield
 
 
