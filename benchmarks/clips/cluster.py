@@ -7,6 +7,7 @@ the process that asked.
 import logging
 import os
 import sys
+import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, redirect_stdout
 from functools import lru_cache
@@ -79,6 +80,10 @@ def _workers(open_world: Callable[[], World], work: Work) -> list[ActorHandle]:
 
 class RayWorker(Worker):
     """A `Worker` whose files come from Ray's object store."""
+
+    def __init__(self, *arguments: object) -> None:
+        name = ray.get_runtime_context().get_actor_id()  # the same when Ray starts it again
+        super().__init__(*arguments, Path(tempfile.gettempdir()) / f"vcd-{name}")
 
     @ray.method(max_task_retries=PATIENCE)
     def ready(self) -> None:

@@ -3,7 +3,6 @@
 import os
 import shutil
 import socket
-import tempfile
 from collections import Counter
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import suppress
@@ -161,15 +160,16 @@ class Worker:
     Args:
         folder: where the run was started, to which relative paths of its plan belong.
         threads: of torch.
+        scratch: a folder of its own, in which an earlier process may have been killed.
     """
 
-    def __init__(self, open_world: Callable[[], World], plan: Plan, folder: Path, threads: int) -> None:
+    def __init__(self, open_world: Callable[[], World], plan: Plan, folder: Path, threads: int, scratch: Path) -> None:
         torch.set_num_threads(threads)
         with suppress(OSError):  # elsewhere the paths have to be absolute ones
             os.chdir(folder)
         self.open_world = open_world
-        self.scratch = tempfile.TemporaryDirectory(prefix="vcd-")
-        self.plan = replace(plan, out=Path(self.scratch.name))
+        self.plan = replace(plan, out=scratch)
+        shutil.rmtree(scratch, ignore_errors=True)
 
     @cached_property
     def world(self) -> World:
@@ -189,6 +189,7 @@ class Worker:
             ValueError: this machine has other models, photos or videos than the one that wants the piece, or none.
         """
         out = self.plan.out
+        out.mkdir(mode=0o700)
         try:
             for name, content in files.items():
                 with unfinished_file(out / LEARNED / name) as unfinished:
@@ -206,8 +207,7 @@ class Worker:
             there = [path for path in out.rglob("*") if path.is_file() and path.name not in files]
             return Result(made, {str(path.relative_to(out)): path.read_bytes() for path in there}, why)
         finally:
-            for path in out.iterdir():
-                shutil.rmtree(path)
+            shutil.rmtree(out)
 
     def _learn(self, piece: Piece) -> None:
         if piece.job == DRAW:

@@ -58,7 +58,8 @@ class Scrambled:
 
     def __init__(self, open_world, work, count, deaths):
         self.idle, self.done, self.deaths, self.released = [], [], deaths, False
-        self.starting = [pieces.Worker(open_world, work.plan, Path.cwd(), 1) for _ in range(count)]
+        scratch = [work.plan.out.parent / f"worker{number}" for number in range(count)]
+        self.starting = [pieces.Worker(open_world, work.plan, Path.cwd(), 1, folder) for folder in scratch]
 
     @property
     def running(self):
@@ -71,7 +72,7 @@ class Scrambled:
             result = None
         else:
             result = worker.do(piece, {file.name: file.read_bytes() for file in files})
-        assert list(worker.plan.out.iterdir()) == []
+        assert not worker.plan.out.exists()
         self.done.append((piece, result, worker))
 
     def wait(self):
@@ -204,6 +205,13 @@ def test_a_piece_of_which_processes_die_is_given_up(job, planned):
     outcome = running.run(planned("out", ROWS), Anywhere(), make=in_pieces(Anywhere, 1, [job] * pieces.TRIES))
     assert len(outcome.failed) == len(set(outcome.failed)) == 4 + 4  # of one subject, in the two rows that share it
     assert {why for _, why in outcome.failed} == {"whoever was to make it died"}
+
+
+def test_what_a_killed_process_left_is_no_part_of_the_next_one_s(planned, tmp_path):
+    (tmp_path / "worker0/frames").mkdir(parents=True)
+    (tmp_path / "worker0/frames/half.jpg").write_bytes(b"half")
+    running.run(planned("out"), Anywhere(), make=in_pieces(Anywhere))
+    assert "frames/half.jpg" not in left_by(tmp_path / "out")[1]
 
 
 class OtherPhotos(Anywhere):

@@ -8,6 +8,7 @@ import os
 import signal
 import subprocess
 import sys
+import tempfile
 import time
 from collections import Counter
 from functools import partial
@@ -49,14 +50,16 @@ running.run(planned, world, make=cluster.make_on(None, partial(open_watched, fol
 @pytest.fixture(scope="module")
 def address():
     """Of a cluster that this process is connected to."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("PYTHONPATH", f"{ROOT}:{SUPPORT}")  # its workers'
-        patch.setenv("RAY_USAGE_STATS_ENABLED", "0")
-        patch.setenv(
-            "RAY_worker_register_timeout_seconds", "600"
-        )  # a driver whose first workers come late waits for ever
-        patch.setenv("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
-        options = {"num_cpus": WORKERS, "num_gpus": 0, "object_store_memory": 100 * 2**20}
+    environment = {
+        "PYTHONPATH": f"{ROOT}:{SUPPORT}",
+        "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
+        "RAY_USAGE_STATS_ENABLED": "0",
+        "RAY_worker_register_timeout_seconds": "600",  # a driver whose first workers come too late waits for ever
+    }
+    options = {"num_cpus": WORKERS, "num_gpus": 0, "object_store_memory": 100 * 2**20}
+    with pytest.MonkeyPatch.context() as patch, tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as folder:
+        for name, value in {**environment, "TMPDIR": folder}.items():
+            patch.setenv(name, value)
         with ray.init("local", include_dashboard=False, log_to_driver=False, **options) as context:
             yield context.address_info["address"]
 
@@ -166,7 +169,7 @@ def test_the_command_leaves_the_same_with_a_cluster_as_without(address, tmp_path
         cwd=tmp_path / "with",
         capture_output=True,
         text=True,
-        timeout=600,
+        timeout=1200,
     )
     assert done.returncode == 0, done.stderr
     assert f"{WORKERS} workers, each with 0 GPU and 1 CPU" in done.stderr
