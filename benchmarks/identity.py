@@ -5,6 +5,7 @@ was stopped, whenever and however, goes on where it was: no clip is made twice, 
 a small plan, ours beside Textual Inversion on the demo model, whose tokens are kept from one run to the next.
 
     python -m benchmarks.identity benchmarks/plans/demo.yaml
+    python -m benchmarks.identity benchmarks/plans/demo.yaml --ray    # on all cores, or GPUs, of a Ray cluster
     python -m benchmarks.identity --sizes      what each method trains and stores on Stable Diffusion 1.5
 """
 
@@ -12,15 +13,18 @@ import argparse
 import json
 import shlex
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from benchmarks.harness import as_object, as_table, case
-from vcd_core.standalone.cli import SomeFailed, exit_code
+from vcd_core.standalone.cli import MissingPackage, SomeFailed, exit_code
 
 if TYPE_CHECKING:
+    from benchmarks.clips.running import Made, Work
     from benchmarks.clips.store import Scored
+    from benchmarks.clips.world import World
 
 SMALL = Path(__file__).with_name("plans") / "small.yaml"
 TARGET = 1.0  # ours at least as good as the peer
@@ -30,6 +34,13 @@ ERRORS = {"similarity": "unlikeness", "place right": "place wrong"}
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("plan", type=Path, nargs="?", default=SMALL, metavar="PLAN", help="a YAML file")
+    parser.add_argument(
+        "--ray",
+        nargs="?",
+        const="",
+        metavar="ADDRESS",
+        help="make the clips on the Ray cluster of this address, or on one that runs here, or else on this machine",
+    )
     parser.add_argument("--sizes", action="store_true", help="only count what each method trains and stores")
     parser.add_argument("--docs", type=Path, metavar="FOLDER", help="put the report and clips.csv there as well")
     parser.add_argument("--json", action="store_true", help="print one JSON object and nothing else")
@@ -52,13 +63,14 @@ def run_plan(arguments: argparse.Namespace) -> None:
     from benchmarks.baselines.sizes import readable
     from benchmarks.clips.plan import plan_of, read_source
     from benchmarks.clips.report import copy_report, write_report
-    from benchmarks.clips.running import run, say, wanted_clips
+    from benchmarks.clips.running import make_here, run, say, wanted_clips
     from benchmarks.clips.worlds import open_world
 
     source = read_source(arguments.plan)
+    make = make_here if arguments.ray is None else on_ray(arguments.ray, partial(open_world, source))
     world = open_world(source)
     plan = plan_of(source, world)
-    outcome = run(plan, world, say)
+    outcome = run(plan, world, say, make)
     page = write_report(plan, world, outcome, shlex.join(["python", "-m", "benchmarks.identity", str(arguments.plan)]))
     if arguments.docs is not None:
         copy_report(plan, arguments.docs)
@@ -69,6 +81,26 @@ def run_plan(arguments: argparse.Namespace) -> None:
     say(f"{page}: {sum(map(len, outcome.clips.values()))} of {sum(1 for _ in wanted_clips(plan))} clips")
     if outcome.failed:
         raise SomeFailed(f"{len(outcome.failed)} clips could not be made: {page} says which and why")
+
+
+def on_ray(address: str, open_world: Callable[[], "World"]) -> Callable[["Work"], Iterator["Made"]]:
+    """What makes clips on a Ray cluster; "" for one that is here.
+
+    Raises:
+        MissingPackage: ray is not installed.
+        ValueError: the address is a plan's file.
+    """
+    if address.endswith((".yaml", ".yml")):
+        raise ValueError(f"--ray takes an address, not the plan: put {address} before --ray")
+    try:
+        from benchmarks.clips.cluster import make_on
+    except ModuleNotFoundError as error:
+        if error.name != "ray":
+            raise
+        raise MissingPackage(
+            "--ray needs the package ray, which is not installed: pip install '.[ray]' in a clone of ComfyUI-VCD"
+        ) from error
+    return make_on(address or None, open_world)
 
 
 def cases_of(clips: Mapping[str, Sequence["Scored"]]) -> list[dict]:

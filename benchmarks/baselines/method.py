@@ -35,7 +35,7 @@ class Lesson:
 
 
 class Method(Protocol):
-    """A frozen dataclass, whose fields are its settings."""
+    """A frozen dataclass, whose fields are its settings; with prior preservation one of them is `prior_weight`."""
 
     def start(self, unet: nn.Module, noun_vectors: Tensor, recipe: Recipe) -> Tensors:
         """All that is trained, as it begins, and nothing else; works on the meta device.

@@ -6,6 +6,8 @@ folders   a checkpoint and folders of photos as such a world
 store     one line of CSV a clip, that survives being killed
 learned   what methods learned, kept by fingerprint
 running   makes and scores what is missing
+pieces    the same in pieces, for processes that have no folder in common
+cluster   which Ray starts wherever there is room
 summary   means, intervals and differences
 report    tables, plots and contact sheets
 """

@@ -5,6 +5,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from safetensors.torch import load_file, save
+from torch import Tensor
 
 from benchmarks.baselines import METHODS, Lesson, Method, Tensors, class_latents
 from vcd_core.files import unfinished_file
@@ -19,6 +20,11 @@ VERSION = 1  # of what the methods do: raise it when what they learn would be an
 
 def method_of(row: Row) -> Method:
     return METHODS[row.method](**row.settings)
+
+
+def has_prior_preservation(row: Row) -> bool:
+    """Whether the row's method looks at pictures of the class while it learns."""
+    return getattr(method_of(row), "prior_weight", 0) > 0
 
 
 def lesson_of(world: World, row: Row, subject: str) -> tuple[list[Photo], Recipe]:
@@ -54,19 +60,26 @@ class Learned:
     def tensors(self, row: Row, subject: str) -> Tensors:
         """Read, or learned now; raises ValueError where they cannot be."""
         photos, recipe = lesson_of(self.world, row, subject)
-        model = self._model()
 
         def learn() -> Tensors:
-            return method_of(row).learn(model, Lesson(photos, recipe, lambda: self._of_the_class(model, recipe)))
+            return method_of(row).learn(self._model(), Lesson(photos, recipe, lambda: self.of_the_class(subject)))
 
         return _kept(self.file(row, subject), learn)
 
-    def _of_the_class(self, model: StableDiffusion, recipe: Recipe):
+    def class_file(self, subject: str) -> Path:
+        """Where pictures of the subject's class are kept, as latents, for methods with prior preservation."""
+        recipe = self.world.recipe(subject)
         parts = (VERSION, recipe.noun, recipe.size, self._base(), self.class_pictures)
-        return _kept(
-            self.folder / f"class-{recipe.noun.replace(' ', '_')}-{fingerprint(*parts)}.safetensors",
-            lambda: {"latents": class_latents(model, recipe.noun, recipe.size, self.class_pictures)},
-        )["latents"]
+        return self.folder / f"class-{recipe.noun.replace(' ', '_')}-{fingerprint(*parts)}.safetensors"
+
+    def of_the_class(self, subject: str) -> Tensor:
+        """(N, 4, h, w), read, or drawn now."""
+        recipe = self.world.recipe(subject)
+
+        def draw() -> Tensors:
+            return {"latents": class_latents(self._model(), recipe.noun, recipe.size, self.class_pictures)}
+
+        return _kept(self.class_file(subject), draw)["latents"]
 
     def _model(self) -> StableDiffusion:
         return self.world.model(self.world.styles[0])

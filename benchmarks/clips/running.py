@@ -2,7 +2,7 @@
 
 import sys
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass
 from itertools import groupby, product
@@ -62,7 +62,41 @@ def wanted_clips(plan: Plan) -> Iterator[Wanted]:
             yield Wanted(row, subject, number, prompt, seed)
 
 
-def run(plan: Plan, world: World, say: Callable[[str], object] = lambda line: None) -> Outcome:
+Made = tuple[Wanted, Scored | None, str]
+"""A clip that was asked for, and what became of it or why nothing did."""
+
+
+@dataclass(frozen=True)
+class Work:
+    """All that a run has to do, for whoever does it.
+
+    Attributes:
+        groups: the clips of each row and subject.
+        missing: which of some clips are not there, by fingerprint; says and notes which of them cannot be made.
+        say: takes a line about how it goes.
+    """
+
+    plan: Plan
+    world: World
+    learned: Learned
+    groups: Sequence[Sequence[Wanted]]
+    missing: Callable[[Sequence[Wanted]], dict[str, Wanted]]
+    say: Callable[[str], object]
+
+
+def make_here(work: Work) -> Iterator[Made]:
+    """Makes what is missing, one clip after the other."""
+    for some in work.groups:
+        work.say(f"{some[0].row.name}: {some[0].subject}")
+        yield from make_clips(work.missing(some), work.plan, work.world, work.learned)
+
+
+def run(
+    plan: Plan,
+    world: World,
+    say: Callable[[str], object] = lambda line: None,
+    make: Callable[[Work], Iterator[Made]] = make_here,
+) -> Outcome:
     """Goes on where an earlier run of the same plan was stopped; a clip that cannot be made does not stop the others.
 
     Raises:
@@ -73,28 +107,34 @@ def run(plan: Plan, world: World, say: Callable[[str], object] = lambda line: No
         Learned(world, plan.out / LEARNED, plan.class_pictures),
     )
     wanted, failed = list(wanted_clips(plan)), []
+    groups = [list(some) for _, some in groupby(wanted, key=lambda one: (one.row.name, one.subject))]
+    keys: dict[tuple, str] = {}
+
+    def fail(one: Wanted, why: str) -> None:
+        failed.append((f"{one.row.name}, {one.stem}", why))
+        say(f"{failed[-1][0]} failed: {why}")
+
     with store.alone():
         done = {clip.fingerprint: clip for clip in store}
-        keys: dict[tuple, str] = {}
-        for (name, subject), some in groupby(wanted, key=lambda one: (one.row.name, one.subject)):
-            say(f"{name}: {subject}")
-            todo = []
+
+        def missing(some: Sequence[Wanted]) -> dict[str, Wanted]:
+            todo = {}
             for one in some:
                 try:
-                    keys[_key(one)] = clip_fingerprint(one, world, learned)
+                    key = keys[_key(one)] = clip_fingerprint(one, world, learned)
                 except (ValueError, OSError) as error:
-                    failed.append((f"{name}, {one.stem}", _told(error)))
-                    say(f"{failed[-1][0]} failed: {failed[-1][1]}")
+                    fail(one, told(error))
                     continue
-                if keys[_key(one)] not in done:
-                    todo.append(one)
-            for one, scored, why in _made(todo, plan, world, learned, keys):
-                if scored is None:
-                    failed.append((f"{name}, {one.stem}", why))
-                    say(f"{failed[-1][0]} failed: {why}")
-                else:
-                    store.add(scored)
-                    done[scored.fingerprint] = scored
+                if key not in done:
+                    todo[key] = one
+            return todo
+
+        for one, scored, why in make(Work(plan, world, learned, groups, missing, say)):
+            if scored is None:
+                fail(one, why)
+            else:
+                store.add(scored)
+                done[scored.fingerprint] = scored
     clips: dict[str, list[Scored]] = {row.name: [] for row in plan.rows}
     for one in wanted:
         if keys.get(_key(one)) in done:
@@ -113,23 +153,22 @@ def _key(one: Wanted) -> tuple:
     return one.row.name, one.subject, one.number, one.seed
 
 
-def _made(
-    todo: list[Wanted], plan: Plan, world: World, learned: Learned, keys: Mapping[tuple, str]
-) -> Iterator[tuple[Wanted, Scored | None, str]]:
-    """Clips of one row and subject, scored, or why not."""
+def make_clips(todo: Mapping[str, Wanted], plan: Plan, world: World, learned: Learned) -> Iterator[Made]:
+    """Clips of one row and subject, by fingerprint; what of them is shown or kept lies in the plan's folder."""
     if not todo:
         return
-    row, subject = todo[0].row, todo[0].subject
+    first = next(iter(todo.values()))
+    row, subject = first.row, first.subject
     context = nullcontext((None, ()))
     if row.videos is None:
         try:
             tensors, model = learned.tensors(row, subject), world.model(row.style)
         except (ValueError, torch.OutOfMemoryError) as error:
-            yield from ((one, None, _told(error)) for one in todo)
+            yield from ((one, None, told(error)) for one in todo.values())
             return
         context = method_of(row).applied(model, tensors, world.recipe(subject).noun)
     with context as (model, words):
-        for one in todo:
+        for key, one in todo.items():
             start = time.perf_counter()
             try:
                 if row.videos is None:
@@ -140,9 +179,8 @@ def _made(
                     name: value for name, value in world.score(subject, one.prompt, clip).items() if value == value
                 }
             except (ValueError, OSError, torch.OutOfMemoryError) as error:
-                yield one, None, _told(error)
+                yield one, None, told(error)
                 continue
-            key = keys[_key(one)]
             _keep(one, clip, plan, world, key)
             seconds = time.perf_counter() - start
             yield one, Scored(key, row.method, row.ablation, subject, one.prompt, one.seed, scores, seconds), ""
@@ -196,7 +234,8 @@ def _sizes(plan: Plan, learned: Learned, clips: Mapping[str, list[Scored]]) -> t
     return parameters, sizes
 
 
-def _told(error: Exception) -> str:
+def told(error: Exception) -> str:
+    """In one line."""
     return " ".join(str(error).split())
 
 

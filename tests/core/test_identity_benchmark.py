@@ -6,94 +6,24 @@ import os
 import re
 import signal
 import time
-from contextlib import contextmanager
-from dataclasses import dataclass
-from types import SimpleNamespace
 
 import numpy as np
 import pytest
 import torch
-from torch import nn
+from anywhere import COUNT, FRAMES, PLAN, PRETENDED, Anywhere, Pretending
 
 from benchmarks import identity
 from benchmarks.clips import folders, plan, report, running, store, summary, worlds
 from benchmarks.clips import learned as keeping
 from demo.benchmark import DemoWorld
 from demo.people import NEW_PLACES
-from vcd_core.identity import Photo, Recipe
 from vcd_core.video import write_video
-
-FRAMES = 3
-PLAN = """
-world: demo
-subjects: 2
-prompts: ["a photo of {} here", "a portrait of {}, there"]
-seeds: 2
-sheets: 1
-rows:
-  - {method: vcd}
-  - {method: lora, prompts: 1}
-"""
-COUNT = 8 + 4
-
-
-@dataclass(frozen=True)
-class Pretending:
-    """A method that learns the number of photos that have masks."""
-
-    rate: float = 1.0
-    learned = []  # the nouns, over all lessons
-
-    def learn(self, model, lesson):
-        self.learned.append(lesson.recipe.noun)
-        return {"masks": torch.tensor([float(sum(photo.mask is not None for photo in lesson.photos))])}
-
-    @contextmanager
-    def applied(self, model, learned, noun):
-        yield model, [f"a {noun}", learned["masks"]]
-
-
-class Anywhere:
-    """A world in which a clip's score follows from all that it is asked for, and making one can be made to fail."""
-
-    subjects = ("ann", "bob", "cat")
-    prompts = ()
-    styles = ("plain", "ink")
-    scores = {"alike": 1, "flicker": -1, "motion": 0}
-    fps = 8.0
-    fingerprint = "somewhere"
-
-    def __init__(self, before_clip=lambda number: None):
-        self.before_clip, self.made = before_clip, 0
-
-    def recipe(self, subject):
-        return Recipe(f"{subject} noun", 16)
-
-    def photos(self, subject):
-        image = torch.full((4, 4, 3), self.subjects.index(subject) / 3)
-        return [Photo("1.png", image, torch.ones(4, 4))]
-
-    def model(self, style):
-        part = nn.Linear(1, 1)
-        nn.init.ones_(part.weight)
-        nn.init.zeros_(part.bias)
-        return SimpleNamespace(unet=part, text_encoder=part, vae=part)
-
-    def clip(self, model, subject, prompt, seed, gamma, stage):
-        self.made += 1
-        self.before_clip(self.made)
-        level = (len(subject[0]) + float(subject[1]) + len(prompt) + seed + gamma + len(stage)) / 100
-        return torch.full((FRAMES, 16, 16, 3), level)
-
-    def score(self, subject, prompt, clip):
-        return {"alike": clip.mean().item(), "flicker": 0.5, "motion": float("nan")}
 
 
 @pytest.fixture(autouse=True)
 def _pretending(monkeypatch):
-    methods = {"vcd": Pretending, "lora": Pretending}
-    monkeypatch.setattr(plan, "METHODS", methods)
-    monkeypatch.setattr(keeping, "METHODS", methods)
+    monkeypatch.setattr(plan, "METHODS", PRETENDED)
+    monkeypatch.setattr(keeping, "METHODS", PRETENDED)
     monkeypatch.setattr(Pretending, "learned", [])
 
 
