@@ -99,7 +99,7 @@ def run() -> list[dict]:
     hosts = [host for host in find_hosts() if host.key >= PEER_NEEDS]
     if not hosts or not PEER.is_dir():
         needed = ".".join(map(str, PEER_NEEDS))
-        sys.stderr.write(f"benchmarks.t2v_step is left out: it needs ComfyUI {needed} or newer, and its peer in {PEER}\n")
+        sys.stderr.write(f"benchmarks.t2v_step is left out: it needs a ComfyUI from {needed} on, and its peer in {PEER}\n")
         return []
     cases = []
     with ExitStack() as stack:
