@@ -27,19 +27,21 @@ def alternating_medians(ours: Callable[[], object], peer: Callable[[], object], 
 
 
 def peak_live_bytes(call: Callable[[], object]) -> int:
-    """The most bytes of CPU tensor storages alive at once during the call that were not alive before it.
-
-    A dispatch mode sees every operator's outputs. A storage first seen there counts from then until it is
-    freed, which a weak reference to it reports; storages that came in with arguments do not count. Scratch
-    memory inside one operator is not seen, on either side of a comparison.
-    """
-    with _LiveStorages() as live:
+    """The most bytes of tensor storages alive at once during the call that were not alive before it."""
+    with LiveStorages() as live:
         result = call()
     del result
     return live.peak
 
 
-class _LiveStorages(TorchDispatchMode):
+class LiveStorages(TorchDispatchMode):
+    """What is inside of it is watched: `peak` is the most bytes of new tensor storages alive at once.
+
+    A dispatch mode sees every operator's outputs. A storage first seen there counts from then until it is
+    freed, which a weak reference to it reports; storages that came in with arguments do not count. Scratch
+    memory inside one operator is not seen, on either side of a comparison.
+    """
+
     def __init__(self):
         super().__init__()
         self.bytes = self.peak = 0

@@ -2,6 +2,7 @@
 
 import copy
 from collections.abc import Callable
+from functools import lru_cache
 
 import comfy.conds
 import comfy.utils
@@ -149,19 +150,25 @@ def part_of_control(control, tile: Tile, shape: tuple[int, ...]):
 
 def _part_of_hint(hint: Tensor, tile: Tile, shape: tuple[int, ...], factor: int, control) -> Tensor:
     """(f or 1, C, h·factor, w·factor). A hint of pixels that are only repeated is never laid over the whole picture."""
-
-    def part(pictures: Tensor) -> Tensor:
-        return Tile(range(len(pictures)), tile.rows, tile.columns).of(pictures, factor)
-
-    def laid_over(pictures: Tensor) -> Tensor:
-        return comfy.utils.common_upscale(pictures, width, height, control.upscale_algorithm, "center")
-
     frames = [number % len(hint) for number in tile.frames] if len(hint) > 1 else [0]
-    height, width = shape[-2] * factor, shape[-1] * factor
-    if tuple(hint.shape[-2:]) == (height, width):
-        return part(hint)[frames]
-    if not control.upscale_algorithm.startswith("nearest"):
-        return part(laid_over(hint[frames]))
-    places = torch.meshgrid(*(torch.arange(side) for side in hint.shape[-2:]), indexing="ij")
-    rows, columns = part(laid_over(torch.stack(places)[None].float()))[0].long()
-    return hint[frames][:, :, rows, columns]
+    rows, columns = (slice(part.start * factor, part.stop * factor) for part in (tile.rows, tile.columns))
+    size, algorithm = (shape[-2] * factor, shape[-1] * factor), control.upscale_algorithm
+    if tuple(hint.shape[-2:]) == size:
+        return hint[:, :, rows, columns][frames]
+    if not algorithm.startswith("nearest"):
+        return _laid_over(hint[frames], size, algorithm)[:, :, rows, columns]
+    row_of, column_of = _repeated(tuple(hint.shape[-2:]), size, algorithm)
+    return hint[frames].index_select(2, row_of[rows]).index_select(3, column_of[columns])
+
+
+def _laid_over(pictures: Tensor, size: tuple[int, int], algorithm: str) -> Tensor:
+    height, width = size
+    return comfy.utils.common_upscale(pictures, width, height, algorithm, "center")
+
+
+@lru_cache(maxsize=8)
+def _repeated(hint: tuple[int, int], size: tuple[int, int], algorithm: str) -> tuple[Tensor, Tensor]:
+    """Which row of a hint each row of the picture repeats, and which column each column: the same at every step."""
+    places = torch.meshgrid(*(torch.arange(side, dtype=torch.float32) for side in hint), indexing="ij")
+    rows, columns = _laid_over(torch.stack(places)[None], size, algorithm)[0].long()
+    return rows[:, 0].clone(), columns[0].clone()

@@ -219,7 +219,10 @@ def test_surroundings_are_named_while_a_token_learns_to_leave_them_alone():
     list(train_id_token(model, SCHEDULE, plain, torch.full((4, WIDTH), 2.0), options))
     start = f"photo of a {PLACEHOLDER} woman"
     named = {start, f"{start} on a beach", f"{start} in the snow", f"{start}, in Rome"}
-    assert set(model.prompts) == named | {prompt.replace(f"{PLACEHOLDER} ", "") for prompt in named}
+    of_the_class = {prompt.replace(f"{PLACEHOLDER} ", "") for prompt in named}
+    assert set(model.prompts) == named | of_the_class
+    # Nothing that is learned is in these, so they are encoded once.
+    assert all(Counter(model.prompts)[prompt] == 1 for prompt in of_the_class)
 
 
 @pytest.mark.parametrize(("decay", "expected"), [(0.0, [1] * 8), (0.5, [1] * 5 + [3 / 4, 2 / 4, 1 / 4])])

@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Protocol
 
 import numpy as np
@@ -380,6 +380,7 @@ class _Denoising:
     noise_offset: float
     context_weight: float = 0.0
     contexts: Sequence[str] = ("",)
+    of_the_class: dict[str, Tensor] = field(default_factory=dict)  # encoded prompts that the vectors do not change
 
     def draw(self, examples: Examples, rows: Sequence[int], generator: torch.Generator) -> _Batch:
         """These pictures with noise, at noise levels spread evenly."""
@@ -409,7 +410,9 @@ class _Denoising:
         if self.context_weight > 0:
             of_the_class = [prompt.replace(f"{PLACEHOLDER} ", "") for prompt in batch.prompts]
             with torch.no_grad():
-                without = self.predict(batch, of_the_class, self.encoded(of_the_class, vectors))
+                for prompt in set(of_the_class) - self.of_the_class.keys():
+                    self.of_the_class[prompt] = self.model.encode_prompt(prompt, vectors)
+                without = self.predict(batch, of_the_class, self.of_the_class)
             loss = loss + self.context_weight * context_loss(predicted, without, batch.masks)
         return loss
 

@@ -107,8 +107,6 @@ def _launch(q, k, v, visible, frames, heads, sizes):
 def _by_torch(q, k, v, visible, frames, heads):
     positions = q.shape[1]
     q, k, v = (rearrange(x, "(b f) n (heads d) -> (b n) heads f d", f=frames, heads=heads) for x in (q, k, v))
-    if q.device.type == "cpu":  # on strided operands the CPU's attention kernel takes several times as long
-        q, k, v = q.contiguous(), k.contiguous(), v.contiguous()
     if visible is None:
         attended = F.scaled_dot_product_attention(q, k, v)
     else:

@@ -5,11 +5,11 @@ from dataclasses import dataclass
 from types import SimpleNamespace
 
 import torch
-import torch.nn.functional as F
 from einops import rearrange
 from torch import Tensor, nn
 
 from ..kernels import temporal_attention
+from .layers import Linear, geglu, linear_plus
 
 NORM_GROUPS = 32
 # Bytes of the widest intermediate, (tokens, 8 C), that one chunk may hold. On a CPU a chunk should stay near
@@ -50,18 +50,6 @@ def sinusoidal_positions(count: int, channels: int) -> Tensor:
     return waves.reshape(1, count, channels)
 
 
-class Linear(nn.Linear):
-    """nn.Linear that runs float32 on the CPU as a 1x1 convolution: there oneDNN's convolutions are 1.1 to 1.4 times as
-    fast as MKL's matrix products (2 AVX-512 cores). In bfloat16 both are oneDNN's."""
-
-    def forward(self, tokens: Tensor) -> Tensor:
-        if tokens.device.type != "cpu" or tokens.dtype != torch.float32 or torch.is_autocast_enabled("cpu"):
-            return super().forward(tokens)
-        image = rearrange(tokens, "l f c -> 1 c l f")  # channels last in memory: no copy
-        image = F.conv2d(image, self.weight[:, :, None, None], self.bias)
-        return rearrange(image, "1 c l f -> l f c")
-
-
 OPERATIONS = SimpleNamespace(Linear=Linear, LayerNorm=nn.LayerNorm, GroupNorm=nn.GroupNorm)
 
 
@@ -84,12 +72,13 @@ class TemporalAttention(nn.Module):
         self.to_out = nn.ModuleList([operations.Linear(channels, channels, **factory)])
         self.pos_encoder = PositionalEncoding(channels, config.max_frames, **factory)
 
-    def forward(self, tokens: Tensor) -> Tensor:
+    def forward(self, tokens: Tensor, residual: Tensor) -> Tensor:
+        """What (L, F, C) tokens learn from each other's frames, added to the residual."""
         tokens = self.pos_encoder(tokens)
         frames = tokens.shape[1]
         q, k, v = (rearrange(project(tokens), "l f c -> (l f) 1 c") for project in (self.to_q, self.to_k, self.to_v))
         attended = temporal_attention(q, k, v, frames, self.heads)
-        return self.to_out[0](rearrange(attended, "(l f) 1 c -> l f c", f=frames))
+        return linear_plus(self.to_out[0], rearrange(attended, "(l f) 1 c -> l f c", f=frames), residual)
 
 
 class GEGLU(nn.Module):
@@ -98,8 +87,7 @@ class GEGLU(nn.Module):
         self.proj = operations.Linear(channels, 8 * channels, **factory)
 
     def forward(self, tokens: Tensor) -> Tensor:
-        value, gate = self.proj(tokens).chunk(2, dim=-1)
-        return F.gelu(gate) * value
+        return geglu(self.proj, tokens)
 
 
 class FeedForward(nn.Module):
@@ -108,10 +96,9 @@ class FeedForward(nn.Module):
         widen = GEGLU(channels, operations, **factory)
         self.net = nn.ModuleList([widen, nn.Identity(), operations.Linear(4 * channels, channels, **factory)])
 
-    def forward(self, tokens: Tensor) -> Tensor:
-        for layer in self.net:
-            tokens = layer(tokens)
-        return tokens
+    def forward(self, tokens: Tensor, residual: Tensor) -> Tensor:
+        widen, _, narrow = self.net
+        return linear_plus(narrow, widen(tokens), residual)
 
 
 class TemporalBlock(nn.Module):
@@ -126,8 +113,8 @@ class TemporalBlock(nn.Module):
 
     def forward(self, tokens: Tensor) -> Tensor:
         for norm, attention in zip(self.norms, self.attention_blocks, strict=True):
-            tokens = tokens + attention(norm(tokens))
-        return tokens + self.ff(self.ff_norm(tokens))
+            tokens = attention(norm(tokens), tokens)
+        return self.ff(self.ff_norm(tokens), tokens)
 
 
 class TemporalTransformer(nn.Module):
@@ -172,15 +159,26 @@ class TemporalTransformer(nn.Module):
             moved = torch.cat([self._attend(chunk) for chunk in chunks], dim=1)
             return x + rearrange(moved, "b (h w) f c -> (b f) c h w", h=x.shape[2])
         for chunk in chunks:
-            chunk.copy_(self._attend(chunk))
+            _copy(chunk, self._attend(chunk))
         return normalised.add_(x)
 
     def _attend(self, chunk: Tensor) -> Tensor:
         """(B, L, F, C) of L positions -> the same shape."""
-        tokens = self.proj_in(rearrange(chunk, "b l f c -> (b l) f c").contiguous())
+        tokens = chunk.contiguous() if torch.is_grad_enabled() else _copy(chunk.new_empty(chunk.shape), chunk)
+        tokens = self.proj_in(rearrange(tokens, "b l f c -> (b l) f c"))
         for block in self.transformer_blocks:
             tokens = block(tokens)
         return rearrange(self.proj_out(tokens), "(b l) f c -> b l f c", b=len(chunk))
+
+
+def _copy(tokens: Tensor, source: Tensor) -> Tensor:
+    """tokens.copy_(source), (B, L, F, C): on the CPU a frame at a time, so that the lines of a picture that are fetched
+    for one channel or position are still in its cache for the next."""
+    if tokens.device.type != "cpu":
+        return tokens.copy_(source)
+    for to_frame, frame in zip(tokens.unbind(2), source.unbind(2), strict=True):
+        to_frame.copy_(frame)
+    return tokens
 
 
 def _positions_per_chunk(tokens: Tensor) -> int:
