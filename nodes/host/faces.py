@@ -1,6 +1,6 @@
 """Face VCD over ComfyUI's samplers and VAEs."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import comfy.utils
@@ -30,6 +30,7 @@ from .face_timeline import face_timeline
 from .sampling import Sampling, sample
 
 SHOWN_CROP = 256  # pixels: crops are for looking at, and there can be many
+FRAMES_AT_ONCE = 4  # that go through the VAE together: between two lots a user may stop it
 
 
 @dataclass(frozen=True)
@@ -118,8 +119,7 @@ def face_refiner(sampling: Sampling, vae, gamma: float, windows: int) -> Refine:
 
     def refine(clip: Tensor, mask: Tensor, noise: Tensor, strength: float) -> Tensor:
         nonlocal done
-        model_management.throw_exception_if_processing_interrupted()
-        latents = vae.encode(clip)
+        latents = _a_few_at_a_time(vae.encode, clip)
         where = F.interpolate(mask[:, None], latents.shape[-2:], mode="area")
 
         def show(step: int, x0: Tensor, _x: Tensor, _steps: int) -> None:
@@ -136,9 +136,17 @@ def face_refiner(sampling: Sampling, vae, gamma: float, windows: int) -> Refine:
             callback=show,
         )
         done += sampling.steps
-        return vae.decode(drawn).clamp(0, 1)
+        return _a_few_at_a_time(vae.decode, drawn).clamp(0, 1)
 
     return refine
+
+
+def _a_few_at_a_time(function: Callable[[Tensor], Tensor], frames: Tensor) -> Tensor:
+    made = []
+    for few in frames.split(FRAMES_AT_ONCE):
+        model_management.throw_exception_if_processing_interrupted()
+        made.append(function(few))
+    return torch.cat(made)
 
 
 def given_faces(clip: Tensor, boxes: dict | Sequence | None, masks: Tensor | None) -> FaceDetector | None:

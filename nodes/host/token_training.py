@@ -140,6 +140,8 @@ def train_token(
             kept = save_partial_id_token(_token(about, error.last), folder)
             raise RuntimeError(f"{error}. The vectors of step {error.last.step} were kept in {kept}") from error
         except model_management.InterruptProcessingException:
+            if state is None:  # in the first step
+                raise
             save_training(checkpoint, state, plan.settings)
             kept = save_partial_id_token(_token(about, state), folder)
             logging.info("VCD_TrainIDToken: stopped after step %d; its vectors are in %s", state.step, kept)

@@ -102,6 +102,7 @@ class ComfyDenoiser:
         return encoded[0].to(self.model.load_device)
 
     def predict_noise(self, noised: Tensor, timesteps: Tensor, context: Tensor) -> Tensor:
+        comfy.model_management.throw_exception_if_processing_interrupted()
         base = self.model.model
         dtype = base.manual_cast_dtype or base.get_dtype()
         unet: UNetModel = base.diffusion_model

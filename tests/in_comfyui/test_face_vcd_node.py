@@ -142,10 +142,26 @@ def test_an_empty_clip_is_said(narrow):
         run(narrow, torch.zeros(0, HEIGHT, WIDTH, 3), Walking())
 
 
-def test_it_stops_when_the_user_does(narrow, clip, monkeypatch):
-    def stop():
-        raise comfy.model_management.InterruptProcessingException
+def stop():
+    raise comfy.model_management.InterruptProcessingException
 
+
+def test_it_stops_when_the_user_does(narrow, clip, monkeypatch):
     monkeypatch.setattr(host.model_management, "throw_exception_if_processing_interrupted", stop)
     with pytest.raises(comfy.model_management.InterruptProcessingException):
         run(narrow, clip, Walking())
+
+
+@pytest.mark.parametrize("work", ["encode", "decode"])
+def test_it_stops_between_a_few_frames_and_the_next(narrow, clip, monkeypatch, work):
+    real, done = getattr(Averaging, work), []
+
+    def asked_meanwhile(vae, frames):
+        monkeypatch.setattr(host.model_management, "throw_exception_if_processing_interrupted", stop)
+        done.append(len(frames))
+        return real(vae, frames)
+
+    monkeypatch.setattr(Averaging, work, asked_meanwhile)
+    with pytest.raises(comfy.model_management.InterruptProcessingException):
+        run(narrow, clip, Walking())
+    assert done == [host.FRAMES_AT_ONCE]

@@ -203,6 +203,35 @@ def test_a_stopped_training_leaves_a_usable_token_and_goes_on_when_queued_again(
     assert not list(embeddings().glob("stopped*.training"))
 
 
+def test_a_stop_is_followed_within_a_step(narrow, monkeypatch):
+    """Asked for while the sample of step 2 is drawn, which is not finished then."""
+    real, drawn = token_training.sample_latents, []
+
+    def stop():
+        raise comfy.model_management.InterruptProcessingException
+
+    def asked_meanwhile(*arguments):
+        monkeypatch.setattr(comfy.model_management, "throw_exception_if_processing_interrupted", stop)
+        drawn.append(real(*arguments))
+
+    monkeypatch.setattr(token_training, "sample_latents", asked_meanwhile)
+    with pytest.raises(comfy.model_management.InterruptProcessingException):
+        train(narrow, PHOTOS, "asked", steps=4, sample_every=2)
+    assert not drawn
+    assert load_id_token(embeddings() / "asked_partial.safetensors").steps == 2
+
+
+def test_a_training_stopped_in_its_first_step_writes_nothing(narrow, monkeypatch):
+    def stopped(*_, **__):
+        raise comfy.model_management.InterruptProcessingException
+
+    monkeypatch.setattr(ComfyDenoiser, "encode_prompt", stopped)
+    monkeypatch.setattr(token_training, "noun_noise", lambda *_: None)  # which comes before it
+    with pytest.raises(comfy.model_management.InterruptProcessingException):
+        train(narrow, PHOTOS, "first")
+    assert not list(embeddings().glob("first*"))
+
+
 def test_divergence_keeps_the_last_good_tokens(narrow, monkeypatch):
     """A model that answers with no numbers to what step 3 learned; step 2's vectors are the last it knew."""
     real, asked = ComfyDenoiser.predict_noise, []
