@@ -153,10 +153,12 @@ def train_token(
     checkpoint.unlink(missing_ok=True)
     token = replace(token, name=path.stem)
     losses = list(state.losses)
+    change = (noun_after - noun_before).abs().max().item()
+    said = "stays as it was" if change == 0 else f"has changed by {change:.1e}"
     report = [
         str(path),
         f"{len(shown)} photos, {state.step} steps, loss {losses[0]:.4f} -> {losses[-1]:.4f}",
-        f"what {recipe.noun} alone means has changed by {(noun_after - noun_before).abs().max():.1e}",
+        f"what the model draws for {recipe.noun} alone {said}",
         *state.remarks(recipe.options),
         *plan.remarks,
     ]

@@ -71,7 +71,7 @@ def test_the_page_gets_the_token_s_card_and_what_was_remarked(narrow):
     assert "5 photos, 3 steps" in text
     assert "left out dark.png: its mask is empty" in text
     assert "no mask, so what is around the subject is learned as well: 0, 1, 2, 3, 4" in text
-    assert "what woman alone means has changed by 0.0e+00" in text
+    assert "what the model draws for woman alone stays as it was" in text
     (card,) = shown["vcd_token"]
     assert (card["name"], card["noun"], card["steps"], card["vectors"]) == ("shown", "woman", 3, 4)
     assert card["prompt"] == "embedding:vcd_demo/shown woman"
