@@ -166,6 +166,15 @@ class Server:
         with self.running(graph, timeout) as wait:
             return wait()
 
+    def newest_record(self, timeout: float = 900) -> dict[str, Any]:
+        """The history's entry of the newest prompt, whoever queued it, when nothing is queued any more."""
+        deadline = time.monotonic() + timeout
+        while any(self.get("/queue").values()):
+            if time.monotonic() > deadline:
+                raise ServerError(f"still at work after {timeout} s; the log ends:\n{self.log()}")
+            time.sleep(0.05)
+        return list(self.get("/history").values())[-1]
+
     @contextlib.contextmanager
     def running(self, graph: Graph, timeout: float = 900) -> Iterator["Wait"]:
         """Queues a graph; inside, `wait()` gives the Result and `wait.until(event)` comes back earlier.

@@ -58,15 +58,21 @@ def place_stand_ins(base: Path, graph: Graph) -> None:
 class Page:
     """The canvas of a server's page. Made by `open_page`."""
 
-    def __init__(self, page: Any) -> None:
+    def __init__(self, page: Any, home: str) -> None:
+        """
+        Args:
+            home: the server's address. What others do not send is no error.
+        """
         self.page = page
+        self.home = home
         self.errors: list[str] = []  # of our pack: exceptions that nothing caught, and red lines of the console
         page.on("pageerror", lambda error: self._note(f"{error}\n{error.stack}"))
         page.on("console", self._read)
 
     def _read(self, message: Any) -> None:
-        if message.type == "error":
-            self._note(f"{message.text} ({message.location.get('url')})")
+        source = message.location.get("url") or self.home
+        if message.type == "error" and source.startswith(self.home):
+            self._note(f"{message.text} ({source})")
 
     def _note(self, error: str) -> None:
         if "vcd" in error.lower():
@@ -127,13 +133,46 @@ class Page:
         """What pressing Run would send."""
         return self.page.evaluate("async () => (await window.app.graphToPrompt()).output")
 
+    @contextlib.contextmanager
+    def menu(self) -> Iterator[None]:
+        """Within it the page's menus and buttons are there."""
+        self.page.evaluate(TOGGLE_FOCUS)
+        self.page.wait_for_timeout(1000)  # in which they come
+        yield
+        self.page.evaluate(TOGGLE_FOCUS)
+
+    def button(self, name: str) -> Any:
+        """Of the page, by its name."""
+        return self.page.get_by_role("button", name=name, exact=True).first
+
     def press_run(self) -> None:
         """Clicks the button that queues the workflow."""
-        self.page.evaluate(TOGGLE_FOCUS)
-        self.page.wait_for_timeout(1000)  # in which the menu comes
-        with self.page.expect_request(lambda request: request.method == "POST" and request.url.endswith("/prompt")):
-            self.page.get_by_role("button", name="Run", exact=True).first.click()
-        self.page.evaluate(TOGGLE_FOCUS)
+        queued = self.page.expect_request(lambda asked: asked.method == "POST" and asked.url.endswith("/prompt"))
+        with self.menu(), queued:
+            self.button("Run").click()
+
+    def wait_for_progress(self, kind: str, seconds: float) -> None:
+        """Until the node of a class says how far it is."""
+        self.page.evaluate(
+            "([kind, seconds]) => new Promise((resolve, reject) => { const {api, graph} = window.app;"
+            " const heard = ({detail}) => { if (graph.getNodeById(detail.node)?.type !== kind) return;"
+            " api.removeEventListener('progress', heard); resolve() };"
+            " api.addEventListener('progress', heard);"
+            " setTimeout(() => reject(new Error(`${kind} did not begin`)), 1000 * seconds) })",
+            [kind, seconds],
+        )
+
+    def told(self) -> str:
+        """What dialogs and messages in front of the canvas say."""
+        return self.page.evaluate(
+            "() => [...document.querySelectorAll('[role=dialog], [role=alert], [role=status]')]"
+            ".map(one => one.innerText.trim()).filter(Boolean).join('\\n')"
+        )
+
+    def dismiss(self) -> None:
+        """Closes what is in front of the canvas."""
+        self.page.keyboard.press("Escape")
+        self.page.evaluate("() => window.app.extensionManager.toast.removeAll()")
 
     def missing_types(self) -> list[str]:
         """The types of the nodes that are drawn red, because the server does not know them."""
@@ -174,7 +213,7 @@ def open_page(server: Server) -> Iterator[Page]:
             context = browser.new_context(
                 viewport={"width": 1600, "height": 900}, permissions=["clipboard-read", "clipboard-write"]
             )
-            opened = Page(page := context.new_page())
+            opened = Page(page := context.new_page(), server.url)
             page.route(lambda url: url.startswith("http") and not url.startswith(server.url), lambda r: r.abort())
             page.goto(server.url, timeout=START_SECONDS * 1000)
             opened.wait()

@@ -2,6 +2,7 @@
 
 import json
 from fractions import Fraction
+from pathlib import Path
 from typing import Any
 
 import av
@@ -92,6 +93,11 @@ class Sampling:
 def video(result: Result, key: str) -> tuple[np.ndarray, Fraction]:
     """What a SaveVideo wrote: frames (F, H, W, 3) uint8, and how many a second."""
     (path,) = result.files(key)
+    return read_video(path)
+
+
+def read_video(path: Path) -> tuple[np.ndarray, Fraction]:
+    """The same of a file."""
     with av.open(str(path)) as file:
         frames = [frame.to_ndarray(format="rgb24") for frame in file.decode(video=0)]
         return np.stack(frames), file.streams.video[0].average_rate

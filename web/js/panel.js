@@ -1,5 +1,7 @@
 // A part of a node that is ordinary HTML. It has no value: neither workflows nor prompts know of it.
 
+import { app } from "../../../scripts/app.js";
+
 const FRAME = 20; // pixels that the page leaves above and below an element
 
 /** An element with attributes, listeners ("onclick") and children. */
@@ -52,4 +54,15 @@ export function addPanel(node, name, label) {
 /** A line for screen readers and eyes alike. */
 export function note(text, kind = "") {
   return element("p", { class: `vcd-note ${kind}`, title: text }, text);
+}
+
+/** The node of an id such as "4", or "2:4" inside the subgraph 2. */
+export function nodeOf(id) {
+  let graph = app.rootGraph ?? app.graph;
+  let node;
+  for (const part of String(id ?? "").split(":")) {
+    node = graph?.getNodeById(Number.isNaN(Number(part)) ? part : Number(part));
+    graph = node?.subgraph;
+  }
+  return node ?? null;
 }

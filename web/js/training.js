@@ -1,9 +1,8 @@
 // A training as it goes: the curve of its loss, its photos, its samples, the time left; afterwards the token's card.
 
 import { api } from "../../../scripts/api.js";
-import { app } from "../../../scripts/app.js";
 import { drawCurve } from "./curve.js";
-import { addPanel, after, element, note } from "./panel.js";
+import { addPanel, after, element, nodeOf, note } from "./panel.js";
 import { duration, words } from "./words.js";
 
 const [LINE, CURVE, PICTURES, CARD] = [20, 76, 54, 84]; // pixels of each part
@@ -12,17 +11,6 @@ const panels = new WeakMap(); // node -> show(news)
 /** Hands what the server tells of a training to the node that trains. */
 export function listenToTrainings() {
   api.addEventListener("vcd.training", ({ detail }) => panels.get(nodeOf(detail?.node))?.(detail));
-}
-
-/** The node of an id such as "4", or "2:4" inside the subgraph 2. */
-function nodeOf(id) {
-  let graph = app.rootGraph ?? app.graph;
-  let node;
-  for (const part of String(id ?? "").split(":")) {
-    node = graph?.getNodeById(Number.isNaN(Number(part)) ? part : Number(part));
-    graph = node?.subgraph;
-  }
-  return node ?? null;
 }
 
 /** Train ID Token's panel; there is none until there is something to show. */

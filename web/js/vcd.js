@@ -2,8 +2,10 @@
 // to the server.
 
 import { app } from "../../../scripts/app.js";
+import { tellErrors } from "./errors.js";
 import { showFaces } from "./faces.js";
 import { showNoise } from "./noise.js";
+import { putInPlace, rememberWidgets } from "./older.js";
 import { showPhotos } from "./photos.js";
 import { insertsTokens, openTokenPicker, pickIntoSelected } from "./tokens.js";
 import { followTraining, listenToTrainings } from "./training.js";
@@ -32,9 +34,12 @@ app.registerExtension({
   setup() {
     addStyle();
     listenToTrainings();
+    tellErrors();
   },
   getSelectionToolboxCommands: (item) => (insertsTokens(item) ? [PICK] : []),
+  beforeConfigureGraph: putInPlace,
   beforeRegisterNodeDef(nodeType, nodeData) {
+    if (nodeData.name.startsWith("VCD_")) rememberWidgets(nodeData);
     if (nodeData.name !== "CLIPTextEncode") return;
     const inherited = nodeType.prototype.getExtraMenuOptions;
     nodeType.prototype.getExtraMenuOptions = function (canvas, options, ...rest) {
