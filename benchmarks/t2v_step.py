@@ -110,9 +110,7 @@ def run() -> list[dict]:
     hosts = [host for host in find_hosts() if host.key >= PEER_NEEDS]
     if not hosts or not PEER.is_dir():
         needed = ".".join(map(str, PEER_NEEDS))
-        sys.stderr.write(
-            f"benchmarks.t2v_step is left out: it needs ComfyUI >= {needed} and its peer in {PEER}\n"
-        )
+        sys.stderr.write(f"benchmarks.t2v_step is left out: it needs ComfyUI >= {needed} and its peer in {PEER}\n")
         return []
     cases = []
     with serving(hosts[-1], ROOT, PEER) as sides:
