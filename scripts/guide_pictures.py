@@ -25,7 +25,7 @@ from ui_workflows import Box, group_box  # noqa: E402
 IMAGES = ROOT / "docs/images"
 MARGIN = 16
 NODE = "#353535"  # the colour of a node
-MINUTES = 60_000  # milliseconds
+MINUTE = 60_000  # milliseconds
 SUBJECTS = {"demo_otto": "demo://otto (man)", "demo_bolt": "demo://bolt (robot)", "demo_kit": "demo://kit (cat)"}
 
 
@@ -42,7 +42,7 @@ def training(page: Page, server: Server) -> list[Image.Image]:
     """A training at work, and when it is done: what is below the node's inputs."""
     run(page, "demo_t2v")
     page.show("VCD_TrainIDToken")
-    page.page.wait_for_function("() => document.querySelectorAll('.vcd-pictures').length === 2", timeout=60 * MINUTES)
+    page.page.wait_for_function("() => document.querySelectorAll('.vcd-pictures').length === 2", timeout=60 * MINUTE)
     pictures = [taken(page, panel_box(page, "VCD_TrainIDToken"))]
     server.newest_record(3600)
     return [*pictures, taken(page, panel_box(page, "VCD_TrainIDToken"))]
@@ -52,10 +52,13 @@ def canvas(page: Page, server: Server) -> list[Image.Image]:
     """A template that has run."""
     workflow = run(page, "demo_t2v")
     server.newest_record(3600)
-    boxes = [group_box(group) for group in workflow["groups"]]
-    left, top, right, bottom = zip(*boxes, strict=True)
-    page.page.evaluate("() => document.querySelectorAll('video').forEach(one => { one.controls = false })")
-    return [taken(page, (min(left), min(top), max(right), max(bottom)), 0.65)]
+    page.show("SaveVideo")
+    page.page.wait_for_function("() => document.querySelector('video')?.readyState >= 2", timeout=MINUTE)
+    page.page.locator("video").evaluate("video => { video.controls = false }")
+    groups = [group_box(group) for group in workflow["groups"]]
+    left, top, right, _ = zip(*groups, strict=True)
+    nodes = [box for box in page.boxes().values() if box[0] > min(left)]
+    return [taken(page, (min(left), min(top), max(right), max(bottom for *_, bottom in nodes)), 0.65)]
 
 
 def faces(page: Page, server: Server) -> list[Image.Image]:
@@ -156,7 +159,7 @@ def main() -> None:
             if wanted and name not in wanted:
                 continue
             path = IMAGES / f"{name}.jpg"
-            side_by_side(take(page, server)).save(path, quality=88, optimize=True)
+            side_by_side(take(page, server)).save(path, quality=86, optimize=True)
             sys.stdout.write(f"{path}\n")
 
 

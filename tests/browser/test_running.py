@@ -7,6 +7,10 @@ from graphs import WORKFLOWS, read_video, shipped, video
 
 PLAYING = "() => [...document.querySelectorAll('video')].some(v => v.readyState >= 2 && v.currentTime > 0)"
 PLAY = "() => document.querySelectorAll('video').forEach(v => { v.muted = true; v.play() })"
+FIRST_FOUND = (
+    "name => [...document.querySelectorAll('[role=option]')]"
+    ".map(one => one.innerText.replace(/\\s+/g, ' ').trim()).find(Boolean)?.includes(name)"
+)
 SECONDS = 300
 
 
@@ -55,10 +59,11 @@ def test_each_node_is_found_by_the_page_s_search(page, server):
         page.page.evaluate("() => window.app.extensionManager.command.execute('Workspace.SearchBox.Toggle')")
         words = page.page.locator(".comfy-vue-node-search-container input, [role=dialog] input[role=combobox]").first
         words.fill(name)
-        page.page.wait_for_timeout(700)  # in which it looks
+        page.page.wait_for_function(FIRST_FOUND, arg=name)
         words.press("Enter")
+        words.wait_for(state="hidden")
         page.page.wait_for_timeout(300)
         page.page.mouse.move(790, 490)
         page.page.mouse.click(800, 500)  # puts a node down that hangs at the pointer
-        page.page.wait_for_function("count => window.app.graph.nodes.length === count", arg=number, timeout=5000)
+        page.page.wait_for_function("count => window.app.graph.nodes.length === count", arg=number)
     assert set(page.page.evaluate("() => window.app.graph.nodes.map(n => n.type)")) == set(names)

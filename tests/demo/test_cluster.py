@@ -92,7 +92,7 @@ def begun_in(folder):
     return [line.split(" ", 3) for line in (folder / "begun").read_text().splitlines()]
 
 
-def wait_until(condition, seconds=120):
+def wait_until(condition, seconds=600):
     end = time.monotonic() + seconds
     while not condition():
         assert time.monotonic() < end, "it did not come in time"

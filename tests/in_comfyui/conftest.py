@@ -40,3 +40,20 @@ def narrow():
     torch.manual_seed(0)
     with torch.inference_mode():  # as inside a node
         return narrow_model.model(), narrow_model.clip()
+
+
+@pytest.fixture
+def motion_file(tmp_path):
+    """A motion module that fits `narrow`, with random weights."""
+    import narrow_model
+    import torch
+    from safetensors.torch import save_file
+    from vcd_pack.vcd_core.motion import MotionConfig, MotionModule
+
+    channels = tuple(narrow_model.UNET["model_channels"] * times for times in narrow_model.UNET["channel_mult"])
+    torch.manual_seed(0)
+    with torch.inference_mode(False):
+        module = MotionModule(MotionConfig(channels, (2, 2, 2), (3, 3, 3), mid_block=True, max_frames=16, heads=4))
+        path = tmp_path / "narrow.safetensors"
+        save_file({k: v.clone() for k, v in module.state_dict().items()}, path, metadata={"heads": "4"})
+    return path

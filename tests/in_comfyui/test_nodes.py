@@ -12,7 +12,6 @@ from vcd_pack.nodes.host.training import check_family
 from vcd_pack.nodes.identity import LoadIdentityPhotos
 from vcd_pack.nodes.motion import LoadMotionModule
 from vcd_pack.nodes.training import TrainIDToken
-from vcd_pack.vcd_core.motion import MotionConfig, MotionModule
 
 
 def test_images_join_the_photos_of_a_folder():
@@ -49,23 +48,6 @@ def test_the_characters_of_the_pack_are_offered_behind_the_user_s_folders(tmp_pa
         assert name in LoadIdentityPhotos.validate_inputs(folder=name)
         with pytest.raises(ValueError, match="no photos in the folder"):
             LoadIdentityPhotos.execute(name)
-
-
-NARROW = MotionConfig(
-    channels=(32, 64, 96), down_modules=(2, 2, 2), up_modules=(3, 3, 3), mid_block=True, max_frames=16, heads=4
-)
-
-
-@pytest.fixture
-def motion_file(tmp_path):
-    from safetensors.torch import save_file
-
-    torch.manual_seed(0)
-    with torch.inference_mode(False):
-        module = MotionModule(NARROW)
-        path = tmp_path / "narrow.safetensors"
-        save_file({k: v.clone() for k, v in module.state_dict().items()}, path, metadata={"heads": "4"})
-    return path
 
 
 def sdxl(width=32):
