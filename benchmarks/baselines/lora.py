@@ -25,7 +25,7 @@ class Lora:
         rank: of each change.
     """
 
-    rate: float = 1e-3
+    rate: float = 3e-3
     rank: int = 4
 
     def start(self, unet: nn.Module, noun_vectors: Tensor, recipe: Recipe) -> Tensors:

@@ -52,7 +52,7 @@ class TextualInversion(Vcd):
     Where the paper's vector takes the place of the noun, here it stands before it as ours do, which helps it.
     """
 
-    rate: float = 3e-3
+    rate: float = 1e-2
 
     def start(self, unet: nn.Module, noun_vectors: Tensor, recipe: Recipe) -> Tensors:
         return super().start(unet, noun_vectors, replace(recipe, token_count=1))
