@@ -24,6 +24,7 @@ from vcd_core.metrics import interval_95, resampled_means
 from vcd_core.standalone.cli import exit_code
 from vcd_core.standalone.demo_model import MODEL_FILE, load_demo_model
 from vcd_core.standalone.model import Prompt, StableDiffusion
+from vcd_core.standalone.pipeline import plan, train_token
 
 from . import measure, run
 from .evaluate import character
@@ -147,7 +148,7 @@ def learn(model: StableDiffusion, photos: Sequence[Photo], way: Way, noun: str, 
         options = replace(options, context_weight=0.0)
     count = way.tokens * way.levels
     recipe = replace(recipe, token_count=count, augmentation=way.augmentation, options=options, mask_margin=way.margin)
-    return run.learn(model, photos, recipe).vectors
+    return train_token(model, plan(model, photos, recipe)).vectors
 
 
 def figures_of(number: int, way: Way, readings: Sequence[Reading]) -> tuple[float, ...]:

@@ -14,9 +14,7 @@ from vcd_core.identity import (
     IDToken,
     Photo,
     Recipe,
-    TrainingDiverged,
     TrainingOptions,
-    TrainingState,
     cropped,
     faded,
     load_photos,
@@ -176,19 +174,11 @@ def recipe_of(noun: str, seed: int) -> Recipe:
     return Recipe(noun, SIZE, TOKENS, augmentation=None, options=training_options(seed), mask_margin=MASK_MARGIN)
 
 
-def learn(model: StableDiffusion, photos: Sequence[Photo], recipe: Recipe) -> TrainingState:
-    """The state after the last step; raises ValueError where the training diverges."""
-    try:
-        return train_token(model, plan(model, photos, recipe))
-    except TrainingDiverged as error:
-        raise ValueError(str(error)) from error
-
-
 def token_of(
     model: StableDiffusion, photos: Sequence[Photo], name: str, noun: str, seed: int
 ) -> tuple[IDToken, list[float]]:
     """The token, and the loss of every step."""
-    state = learn(model, photos, recipe_of(noun, seed))
+    state = train_token(model, plan(model, photos, recipe_of(noun, seed)))
     return IDToken(name, state.vectors, noun, state.step, base="demo model"), list(state.losses)
 
 

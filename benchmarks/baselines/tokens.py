@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 
 from torch import Tensor, nn
 
-from vcd_core.identity import Recipe, TrainingDiverged, initial_vectors
+from vcd_core.identity import Recipe, initial_vectors
 from vcd_core.standalone.model import Prompt, StableDiffusion
 from vcd_core.standalone.pipeline import plan, train_token
 
@@ -73,8 +73,4 @@ class TextualInversion(Vcd):
 
 
 def _learned(model: StableDiffusion, lesson: Lesson) -> Tensors:
-    try:
-        state = train_token(model, plan(model, lesson.photos, lesson.recipe))
-    except TrainingDiverged as error:
-        raise ValueError(str(error)) from error
-    return {VECTORS: state.vectors.cpu()}
+    return {VECTORS: train_token(model, plan(model, lesson.photos, lesson.recipe)).vectors.cpu()}

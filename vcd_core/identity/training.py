@@ -164,7 +164,7 @@ class TrainingState:
         return remarks
 
 
-class TrainingDiverged(RuntimeError):
+class TrainingDiverged(ValueError):
     """The loss, its gradient or the vectors stopped being finite.
 
     Attributes:
