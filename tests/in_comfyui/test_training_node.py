@@ -252,7 +252,7 @@ def test_divergence_keeps_the_last_good_tokens(narrow, monkeypatch):
 
 def test_divergence_in_the_first_step_writes_nothing(narrow):
     dark = [Photo("nan", torch.full((64, 64, 3), math.nan))]
-    with pytest.raises(RuntimeError, match="step 1 is not a finite number"):
+    with pytest.raises(ValueError, match="step 1 is not a finite number"):
         train(narrow, dark, "nothing")
     assert not list(embeddings().glob("*nothing*"))
 
