@@ -170,7 +170,7 @@ def test_the_picker_writes_at_the_cursor_and_escape_leaves_all_as_it_was(page):
     assert text_of(page) == "a photo of , at dawn"
     area.evaluate("area => { area.focus(); area.setSelectionRange(11, 11) }")
     page.page.keyboard.press("Alt+i")
-    page.page.click(".vcd-token")
+    page.page.click(".vcd-token:has-text('demo_mia')")
     assert text_of(page) == "a photo of embedding:vcd_demo/demo_mia woman, at dawn"
 
 

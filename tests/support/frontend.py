@@ -122,6 +122,7 @@ class Page:
         self.page.wait_for_timeout(500)  # in which the server keeps it
         self.page.reload()
         self.wait()
+        self.page.wait_for_timeout(2000)  # in which what was open before is opened again
 
     def load(self, workflow: Workflow) -> None:
         """Opens a workflow in UI format, as dragging its file onto the canvas does."""
