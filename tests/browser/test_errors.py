@@ -42,11 +42,16 @@ def a_name_with_a_folder(page, server):
     page.set("VCD_TrainIDToken", "name", "friends/ava")
 
 
+def a_prompt_that_names_nobody(page, server):
+    page.set("StringReplace", "string", "a photo of a SUBJECT and embedding:nobody")
+
+
 MISTAKES = {
-    no_photos: ("there are no photos: choose a folder or connect images, 5-10 of one subject"),
+    no_photos: ("there are no photos: choose a folder or connect images, 5-10 of one subject",),
     a_token_that_is_gone: ("nobody.safetensors", "was not found", "embeddings"),
     no_motion_module: ("holiday.safetensors", "is not a motion module", "Use an AnimateDiff v2 or v3"),
     a_name_with_a_folder: ("friends/ava", "letters, digits"),
+    a_prompt_that_names_nobody: ("a prompt names embedding:nobody", "check the name", "train it"),
 }
 
 

@@ -8,8 +8,9 @@ import { nodeOf } from "./panel.js";
 const SHOWN = 30_000; // milliseconds
 const DIALOG = 500; // in which the page opens one, if it does
 const [EVERY, PATIENCE] = [250, 10_000];
+const PACK = new URL("..", import.meta.url).pathname.split("/").at(-2); // its folder, as the server calls it
 
-/** Shows the errors of the pack's nodes: those of a run, and those for which nothing was run. */
+/** Shows the errors of the pack: those of a run, and those of its nodes for which nothing was run. */
 export function tellErrors() {
   let told;
   let watch;
@@ -19,7 +20,9 @@ export function tellErrors() {
     told = refused;
     tellRefused(refused);
   };
-  api.addEventListener("execution_error", ({ detail }) => tell(detail.node_type, detail.node_id, detail.exception_message));
+  api.addEventListener("execution_error", ({ detail }) => {
+    if (raisedHere(detail)) tell(detail.node_type, detail.node_id, detail.exception_message);
+  });
   api.addEventListener("promptQueued", look);
   api.addEventListener("promptQueueing", () => {
     // What is refused is never queued, so there will be no event when the server has answered.
@@ -31,8 +34,18 @@ export function tellErrors() {
 
 function tellRefused(nodes) {
   for (const [key, { class_type, errors }] of Object.entries(nodes)) {
-    tell(class_type, key, [...new Set(errors.map(ownWords))].join("\n"));
+    if (isOurs(class_type)) tell(class_type, key, [...new Set(errors.map(ownWords))].join("\n"));
   }
+}
+
+function isOurs(kind) {
+  return String(kind).startsWith("VCD_");
+}
+
+/** Whether a node of ours failed, or another one in our code, such as a prompt that names a token which is not there. */
+function raisedHere({ node_type, traceback }) {
+  const last = String(traceback?.at(-1)).replaceAll("\\", "/");
+  return isOurs(node_type) || last.includes(`custom_nodes/${decodeURIComponent(PACK)}/`);
 }
 
 /** An error without what the server puts before a node's words; it repeats them for each input that was looked at. */
@@ -43,10 +56,15 @@ function ownWords({ type, message, details, extra_info }) {
 }
 
 function tell(kind, key, text) {
-  if (!String(kind).startsWith("VCD_")) return;
+  const detail = String(text).trim();
   setTimeout(() => {
-    if (document.querySelector("[role=dialog]")) return; // which says it
+    const dialogs = [...document.querySelectorAll("[role=dialog]")].map((dialog) => inOneLine(dialog.innerText));
+    if (dialogs.some((said) => detail.split("\n").every((line) => said.includes(inOneLine(line))))) return;
     const summary = nodeOf(key)?.title ?? kind;
-    app.extensionManager?.toast?.add({ severity: "error", summary, detail: String(text).trim(), life: SHOWN });
+    app.extensionManager?.toast?.add({ severity: "error", summary, detail, life: SHOWN });
   }, DIALOG);
+}
+
+function inOneLine(text) {
+  return text.replace(/\s+/g, " ").trim();
 }
