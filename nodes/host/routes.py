@@ -5,6 +5,7 @@ time, so that neither the page nor memory suffers.
 """
 
 import asyncio
+import re
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from functools import lru_cache
@@ -37,13 +38,13 @@ def add_routes() -> None:
 
 
 def tokens(_query) -> web.Response:
-    """Every ID token: its file, what a prompt calls it, and what is known about it."""
+    """Every ID token that a prompt can call: its file, what a prompt says, and what is known about it."""
     found = []
     for file in token_files():
-        token = _token(file)
+        name = Path(file).with_suffix("").as_posix()
+        token = None if re.search(r"\s", name) else _token(file)  # a space ends a name in a prompt
         if token is not None:
             path = model_path(EMBEDDINGS, file)
-            name = Path(file).with_suffix("").as_posix()
             prompt = f"embedding:{name} {token.noun}".strip()
             found.append(
                 {"file": file, "name": name, "noun": token.noun, "prompt": prompt, "steps": token.steps}
@@ -105,9 +106,12 @@ def _refused(why: str, status: int) -> web.Response:
 
 
 def _token(file: str) -> IDToken | None:
-    """None for a file that holds no ID token."""
-    path = model_path(EMBEDDINGS, file)
-    return _read_token(path, _changed(path))
+    """None for a file that holds no ID token, and for a link to none."""
+    try:
+        path = model_path(EMBEDDINGS, file)
+        return _read_token(path, _changed(path))
+    except OSError:
+        return None
 
 
 @lru_cache(4 * CACHED)

@@ -43,6 +43,21 @@ def test_tokens_are_listed_with_what_a_prompt_says(server, kit):
     assert "broken" not in ask(server, "tokens").text
 
 
+def test_files_that_no_prompt_can_use_do_not_hide_the_others(server, kit):
+    folder = (server.model_folder("embeddings") / kit).parent
+    link, spaced = folder / "gone.safetensors", folder / "my kit.safetensors"
+    link.symlink_to(folder / "nowhere.safetensors")
+    spaced.write_bytes((folder / "kit.safetensors").read_bytes())
+    try:
+        listed = {token["name"] for token in ask(server, "tokens").json()}
+        assert "animals/kit" in listed
+        assert not {"animals/gone", "animals/my kit"} & listed
+        assert ask(server, "token_picture", file="animals/gone.safetensors").status_code == 404
+    finally:
+        link.unlink()
+        spaced.unlink()
+
+
 def test_a_token_trained_anew_is_listed_anew(server, kit):
     folder = (server.model_folder("embeddings") / kit).parent
     save_id_token(IDToken("again", torch.ones(4, 768), "cat", 1), folder)

@@ -94,7 +94,8 @@ function insert(node, prompt, place) {
   const before = text.slice(0, place ?? text.length);
   const behind = text.slice(before.length);
   const left = before && !/\s$/.test(before) ? " " : "";
-  const right = behind && !/^[\s,.]/.test(behind) ? " " : "";
+  const ends = prompt.includes(" ") ? /^[\s,.]/ : /^[\s,]/; // a full stop would belong to the name of a token without a noun
+  const right = behind && !ends.test(behind) ? " " : "";
   widget.value = before + left + prompt + right + behind;
   widget.callback?.(widget.value);
   const end = (before + left + prompt).length;
