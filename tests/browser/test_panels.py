@@ -202,6 +202,30 @@ def test_photos_are_added_by_the_button_and_shown_with_their_masks(page, server)
     ]
 
 
+def test_a_photo_whose_name_is_taken_brings_its_mask_along_and_a_new_mask_replaces_the_old(page, server):
+    """In the folder of the test before."""
+    folder = server.input_directory / "photos"
+    page.add("VCD_LoadIdentityPhotos")
+    page.set("VCD_LoadIdentityPhotos", "folder", "photos")
+    page.page.wait_for_selector("text=2 photos, 1 with a mask")
+
+    def add(files: dict[str, str]) -> None:
+        """Name -> which of the cat's files is sent under it."""
+        with page.page.expect_file_chooser() as chooser:
+            page.page.click("text=Add photos")
+        sent = [(name, (KIT / source).read_bytes()) for name, source in files.items()]
+        with page.page.expect_response(lambda answer: "/vcd/photos?" in answer.url):
+            chooser.value.set_files([{"name": name, "mimeType": "image/png", "buffer": of} for name, of in sent])
+
+    add({"1.mask.png": "3.mask.png", "1.png": "3.png"})
+    page.page.wait_for_selector("text=3 photos, 2 with a mask")
+    assert (folder / "1 (1).mask.png").read_bytes() == (KIT / "3.mask.png").read_bytes()
+    assert (folder / "1.mask.png").read_bytes() == (KIT / "1.mask.png").read_bytes()
+    add({"1.mask.png": "2.mask.png"})
+    page.page.wait_for_selector("text=3 photos, 2 with a mask")
+    assert (folder / "1.mask.png").read_bytes() == (KIT / "2.mask.png").read_bytes()
+
+
 DROP = """([name, content]) => {
     const bytes = Uint8Array.from(atob(content), letter => letter.charCodeAt(0));
     const dataTransfer = new DataTransfer();
@@ -213,8 +237,11 @@ DROP = """([name, content]) => {
 
 def test_photos_dropped_on_the_node_go_to_a_new_folder_and_what_cannot_be_read_is_named(page, server):
     page.add("VCD_LoadIdentityPhotos")
-    expected = page.page.input_value(".vcd-panel input[type=text]")
-    assert not (server.input_directory / expected).exists()
+    page.set("VCD_LoadIdentityPhotos", "folder", "(none)")
+    proposed = page.page.input_value(".vcd-panel input[type=text]")
+    expected = f"photos_{int(proposed.removeprefix('photos_')) + 1}"
+    (server.input_directory / proposed).mkdir()  # by somebody else, meanwhile
+    (server.input_directory / proposed / "dog.png").write_bytes((KIT / "1.png").read_bytes())
     assert page.page.evaluate(DROP, ["cat.png", base64.b64encode((KIT / "3.png").read_bytes()).decode()])
     page.page.wait_for_selector("text=1 photos, 0 with a mask")
     assert [path.name for path in (server.input_directory / expected).iterdir()] == ["cat.png"]

@@ -23,11 +23,15 @@ export function showPhotos(node) {
   const button = element("button", choose, words("Add photos"));
   root.append(element("div", { class: "vcd-row" }, button, target), files, list, status);
 
+  const folders = () => (Array.isArray(choice.options?.values) ? choice.options.values : []);
   let asked = 0;
+  let shown;
+  let proposed;
   async function show(remarks = []) {
-    const folder = String(choice.value ?? "");
+    const folder = (shown = String(choice.value ?? ""));
     const own = isOwn(folder);
-    target.value = own ? folder : freshFolder(choice.options?.values);
+    proposed = own ? "" : freshFolder(folders());
+    target.value = proposed || folder;
     target.disabled = own; // more photos go where the others are
     const number = ++asked;
     const found = await listed(folder);
@@ -43,18 +47,30 @@ export function showPhotos(node) {
     fit(ROW + rows * PICTURE + (status.textContent ? LINE : 0) + (wrong ? 3 * LINE : 0));
   }
 
+  /** The folder that photos go into. Somebody else may have made one since of the name that was proposed. */
+  async function destination() {
+    const named = target.value.trim().replace(/^\/+|\/+$/g, "");
+    if (named && named !== proposed) return named;
+    const taken = [...folders()];
+    let name = freshFolder(taken);
+    while ((await listed(name)).photos.length) {
+      taken.push(name);
+      name = freshFolder(taken);
+    }
+    return name;
+  }
+
   async function add(chosen) {
     if (!chosen.length) return;
     button.disabled = true;
-    const folder = target.value.trim().replace(/^\/+|\/+$/g, "") || freshFolder(choice.options?.values);
+    const folder = await destination();
     const remarks = await uploadAll(chosen, folder, (done) => {
       status.textContent = words("{0} of {1} photos added", done, chosen.length);
     });
     button.disabled = false;
     files.value = "";
     if (remarks.length < chosen.length) {
-      const values = choice.options?.values;
-      if (Array.isArray(values) && !values.includes(folder)) values.splice(1, 0, folder);
+      if (!folders().includes(folder)) folders().splice(1, 0, folder);
       choice.value = folder;
       choice.callback?.(folder);
     }
@@ -80,6 +96,8 @@ export function showPhotos(node) {
   });
   after(choice, "callback", () => show());
   after(node, "onConfigure", () => show());
+  // The page's own memory of widgets changes the value without a call.
+  for (const event of ["onAdded", "onDrawForeground"]) after(node, event, () => shown !== String(choice.value ?? "") && show());
   show();
 }
 
