@@ -1,4 +1,4 @@
-"""Takes the guide's pictures of the canvas: `python scripts/guide_pictures.py [NAME ...]`.
+"""Takes the pictures of the canvas in the guide and in the nodes' help: `python scripts/guide_pictures.py [NAME ...]`.
 
 The demo model works in the newest ComfyUI found (see comfyui_hosts.py), its page is shown by a Chromium: this needs
 Playwright and some minutes.
@@ -18,11 +18,13 @@ from PIL import Image
 sys.path += [str(ROOT / "tests/support"), str(ROOT)]
 
 from comfyui_server import Server, start_server  # noqa: E402
-from frontend import Page, open_page, what_is_missing  # noqa: E402
+from frontend import Page, open_page, place_stand_ins, what_is_missing  # noqa: E402
 from graphs import WORKFLOWS, shipped  # noqa: E402
-from ui_workflows import Box, group_box  # noqa: E402
+from ui_workflows import Box, group_box, inside  # noqa: E402
+from ui_workflows import node_box as saved_box  # noqa: E402
 
-IMAGES = ROOT / "docs/images"
+IN_README = ROOT / "docs/images"
+IN_HELP = ROOT / "web/docs/images"  # which the guide shows, too
 MARGIN = 16
 NODE = "#353535"  # the colour of a node
 MINUTE = 60_000  # milliseconds
@@ -94,17 +96,61 @@ def tokens(page: Page, server: Server) -> list[Image.Image]:
     return [picture]
 
 
+def loaded_token(page: Page, server: Server) -> list[Image.Image]:
+    """Load ID Token with the picture of what it has loaded."""
+    workflow = read("demo_t2v")
+    page.load(workflow)
+    page.set("VCD_TrainIDToken", "steps", 2)
+    page.set("VCD_Sampler", "steps", 1)
+    page.press_run()
+    server.newest_record(3600)
+    page.show("VCD_LoadIDToken")
+    page.page.wait_for_timeout(2000)  # in which its picture comes, and the node grows
+    return [taken(page, node_box(page, "VCD_LoadIDToken"))]
+
+
+def in_place(name: str, kind: str) -> Callable[[Page, Server], list[Image.Image]]:
+    """A node and its neighbours in a template: the group that it is in, down to the last of them."""
+
+    def take(page: Page, _: Server) -> list[Image.Image]:
+        workflow = read(name)
+        page.load(workflow)
+        page.show(kind)
+        (box,) = (saved_box(node) for node in workflow["nodes"] if node["type"] == kind)
+        group = next(group for group in map(group_box, workflow["groups"]) if inside(box, group))
+        left, top, right, _ = group
+        bottom = max(drawn[3] for drawn in page.boxes().values() if inside(drawn, group))
+        return [taken(page, (left, top, right, bottom), 0.9)]
+
+    return take
+
+
+PLACES = {
+    "photos": ("demo_t2v", "VCD_LoadIdentityPhotos"),
+    "motion": ("t2v_motion_lora", "VCD_LoadMotionModule"),
+    "detector": ("t2v_face", "VCD_LoadFaceDetector"),
+    "segment": ("segment_and_train", "VCD_SegmentByPrompt"),
+    "windows": ("v2v_vcd", "VCD_ContextWindows"),
+    "tiles": ("t2v_face_tiled", "VCD_TiledVCD"),
+    "measure": ("measure_video", "VCD_EvaluateVideo"),
+}
 PICTURES: dict[str, Callable[[Page, Server], list[Image.Image]]] = {  # in this order: a token is learned only once
     "gamma_node": gamma,
     "training": training,
     "canvas": canvas,
     "faces": faces,
     "tokens": tokens,
+    "loaded_token": loaded_token,
+    **{name: in_place(*place) for name, place in PLACES.items()},
 }
 
 
+def read(name: str) -> dict:
+    return json.loads((WORKFLOWS / f"{name}.json").read_text(encoding="utf-8"))
+
+
 def run(page: Page, name: str) -> dict:
-    workflow = json.loads((WORKFLOWS / f"{name}.json").read_text(encoding="utf-8"))
+    workflow = read(name)
     page.load(workflow)
     page.press_run()
     return workflow
@@ -153,12 +199,14 @@ def main() -> None:
         raise SystemExit(f"this needs {missing}")
     with contextlib.ExitStack() as stack:
         base = Path(stack.enter_context(tempfile.TemporaryDirectory()))
+        for name, _ in PLACES.values():
+            place_stand_ins(base, shipped(name))
         server = stack.enter_context(start_server(hosts[-1], base))
         page = stack.enter_context(open_page(server))
         for name, take in PICTURES.items():
             if wanted and name not in wanted:
                 continue
-            path = IMAGES / f"{name}.jpg"
+            path = (IN_README if name == "canvas" else IN_HELP) / f"{name}.jpg"
             side_by_side(take(page, server)).save(path, quality=86, optimize=True)
             sys.stdout.write(f"{path}\n")
 

@@ -31,6 +31,16 @@ def test_every_node_has_a_help_page(node):
     assert len(text) > 300
 
 
+@every_node
+def test_a_help_page_names_every_input_and_shows_a_picture(node):
+    page = ROOT / f"web/docs/{node}.md"
+    text = page.read_text(encoding="utf-8")
+    assert [one.id for one in SCHEMAS[node].inputs if not re.search(rf"\b{one.id}\b", text)] == []
+    pictures = re.findall(r"!\[.+\]\((images/\w+\.jpg)\)", text)
+    assert pictures
+    assert [name for name in pictures if not (page.parent / name).is_file()] == []
+
+
 def test_no_help_page_is_about_a_node_that_is_not_there():
     assert {path.stem for path in (ROOT / "web/docs").glob("*.md")} == set(SCHEMAS)
 
