@@ -6,8 +6,10 @@ import re
 
 import numpy as np
 import pytest
+import torch
 from comfyui_hosts import ROOT
 from graphs import WORKFLOWS
+from safetensors.torch import save_file
 
 KIT = ROOT / "demo/photos/kit"
 LONG = 900_000  # milliseconds: the machine may be busy
@@ -172,6 +174,23 @@ def test_the_picker_writes_at_the_cursor_and_escape_leaves_all_as_it_was(page):
     page.page.keyboard.press("Alt+i")
     page.page.click(".vcd-token:has-text('demo_mia')")
     assert text_of(page) == "a photo of embedding:vcd_demo/demo_mia woman, at dawn"
+
+
+def test_a_token_without_a_noun_ends_before_a_full_stop_and_a_server_that_is_silent_is_said_to_be(page, server):
+    save_file({"clip_l": torch.ones(1, 768)}, server.model_folder("embeddings") / "bare.safetensors")
+    prompt_node(page, "a photo of .")
+    area = page.page.locator("textarea").first
+    area.evaluate("area => { area.focus(); area.setSelectionRange(11, 11) }")
+    page.page.keyboard.press("Alt+i")
+    page.page.click(".vcd-token:has-text('bare')")
+    assert text_of(page) == "a photo of embedding:bare ."
+
+    page.page.route("**/vcd/tokens", lambda route: route.fulfill(status=500))
+    page.page.keyboard.press("Alt+i")
+    page.page.wait_for_selector(".vcd-dialog >> text=could not be listed")
+    page.page.keyboard.press("Escape")
+    page.page.unroute("**/vcd/tokens")
+    page.errors.clear()  # the page itself logs the answer
 
 
 def test_the_menu_of_a_prompt_offers_the_picker_and_that_of_other_nodes_does_not(page):

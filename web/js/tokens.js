@@ -42,10 +42,12 @@ export async function openTokenPicker(node) {
   const tokens = await listTokens();
   const show = () => {
     const wanted = search.value.trim().toLowerCase();
-    const found = tokens.filter(({ prompt }) => prompt.toLowerCase().includes(wanted));
-    const empty = tokens.length
-      ? words("No ID token is called so.")
-      : words("There are no ID tokens yet: train one with Train ID Token (VCD).");
+    const found = (tokens ?? []).filter(({ prompt }) => prompt.toLowerCase().includes(wanted));
+    const empty = !tokens
+      ? words("The ID tokens could not be listed: is the server running?")
+      : tokens.length
+        ? words("No ID token is called so.")
+        : words("There are no ID tokens yet: train one with Train ID Token (VCD).");
     const choose = (token) => {
       insert(node, token.prompt, place);
       dialog.close();
@@ -60,13 +62,14 @@ export async function openTokenPicker(node) {
   search.focus();
 }
 
+/** What the server knows of each; null if it does not answer. */
 async function listTokens() {
   try {
     const response = await api.fetchApi("/vcd/tokens", { cache: "no-store" });
-    const listed = response.ok ? await response.json() : [];
-    return Array.isArray(listed) ? listed : [];
+    const listed = response.ok ? await response.json() : null;
+    return Array.isArray(listed) ? listed : null;
   } catch {
-    return [];
+    return null;
   }
 }
 

@@ -24,6 +24,7 @@ const CHINESE = {
   "Search": "搜索",
   "Close": "关闭",
   "There are no ID tokens yet: train one with Train ID Token (VCD).": "还没有 ID 词元：请用“训练 ID 词元 (VCD)”训练一个。",
+  "The ID tokens could not be listed: is the server running?": "无法列出 ID 词元：服务器是否在运行？",
   "No ID token is called so.": "没有这个名字的 ID 词元。",
   "demo model": "演示模型",
   "Select a CLIP Text Encode node first: the ID token goes into its text.": "请先选中一个“CLIP文本编码”节点：ID 词元会写入它的文本。",
