@@ -146,6 +146,20 @@ def test_counter_noise_refuses_what_it_has_no_numbers_for(changes, complaint):
         counter_noise(**{"shape": (2, 4), "gamma": 0.1, "seed": 0, **changes})
 
 
+def test_frames_too_far_apart_for_the_kernel_s_counting_are_pytorch_s():
+    """Two pictures of 2048x2048 fit, 32 of 2304x2304 as parts of a fused projection do not."""
+
+    def attend(frames, side):
+        q, k, v = torch.empty(frames, (side // 8) ** 2, 3 * 320, device="meta").chunk(3, dim=-1)
+        return temporal_attention(q, k, v, frames, 8, backend="triton")
+
+    with pytest.raises(ValueError, match="no Triton kernel"):
+        attend(32, 2304)
+    with pytest.raises(Exception) as unfit:  # it is launched, which nothing can be on the device meta
+        attend(2, 2048)
+    assert "no Triton kernel" not in str(unfit.value)
+
+
 def attempt(launch, *, suits=True, backend="auto", tensor=None):
     tensor = torch.zeros(1) if tensor is None else tensor
     return choice.try_kernel(launch, "a kernel", suits, backend, (8, 0), lambda: torch.ones(1), tensor)
