@@ -408,7 +408,7 @@ class _Denoising:
         predicted = self.predict(batch, batch.prompts, contexts)
         loss = masked_loss(predicted, batch.noise, batch.masks)
         if self.context_weight > 0:
-            of_the_class = [prompt.replace(f"{PLACEHOLDER} ", "") for prompt in batch.prompts]
+            of_the_class = [prompt.replace(f"{PLACEHOLDER} ", "").replace(PLACEHOLDER, "") for prompt in batch.prompts]
             with torch.no_grad():
                 for prompt in set(of_the_class) - self.of_the_class.keys():
                     self.of_the_class[prompt] = self.model.encode_prompt(prompt, vectors)
