@@ -9,7 +9,9 @@ from pathlib import Path
 from comfy.patcher_extension import WrappersMP
 from comfy_api.latest import ComfyExtension, io
 
-_spec = importlib.util.spec_from_file_location(f"{__name__}.harness", Path(__file__).resolve().parents[1] / "harness.py")
+_spec = importlib.util.spec_from_file_location(
+    f"{__name__}.harness", Path(__file__).resolve().parents[1] / "harness.py"
+)
 harness = importlib.util.module_from_spec(_spec)
 _spec.loader.exec_module(harness)
 

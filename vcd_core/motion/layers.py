@@ -39,8 +39,10 @@ def geglu(layer: nn.Module, tokens: Tensor) -> Tensor:
 
 
 def _is_plain(layer: nn.Module) -> bool:
-    """Whether calling the layer is its matrix product and no more: a layer of another class may cast, patch or fetch its
-    weights then, and so may hooks and a `forward` of the layer's own."""
+    """Whether calling the layer is its product and no more.
+
+    A layer of another class may cast, patch or fetch its weights then; so may hooks and a `forward` of the layer's own.
+    """
     added = layer._forward_hooks or layer._forward_pre_hooks or "forward" in vars(layer)
     return type(layer) is Linear and not added
 
