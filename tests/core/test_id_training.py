@@ -339,6 +339,16 @@ def test_before_the_first_check_the_newest_vectors_are_the_ones_to_use():
     assert len(fifth.checks) == 1
 
 
+def test_a_check_encodes_each_prompt_once():
+    """However many noise levels it looks at: the vectors are the same at all of them."""
+    held_out = replace(examples(2, seed=8), prompts=[f"held out {PLACEHOLDER}", f"held out {PLACEHOLDER} too"])
+    model = LinearModel()
+    list(train(model, TrainingOptions(steps=4, check_every=2), held_out=held_out))
+    assert Counter(prompt for prompt in model.prompts if prompt.startswith("held out")) == {
+        prompt: 2 for prompt in held_out.prompts
+    }
+
+
 def test_a_held_out_loss_that_is_no_number_is_never_the_best():
     class Blind(LinearModel):
         def predict_noise(self, noised, timesteps, context):

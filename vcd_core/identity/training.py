@@ -453,8 +453,8 @@ class _Denoising:
         count = max(len(examples.prompts), FIXED_DRAWS)
         rows = (torch.arange(count) % len(examples.prompts)).tolist()
         batch = self.draw(examples, rows, _generator(0, 0))
-        newest = state.newest
-        losses = (self.loss(part, newest, self.encoded(part.prompts, newest)).item() for part in batch.split(count))
+        contexts = self.encoded(batch.prompts, state.newest)
+        losses = (self.loss(part, state.newest, contexts).item() for part in batch.split(count))
         mean = sum(losses) / count
         return mean if math.isfinite(mean) else math.inf
 
