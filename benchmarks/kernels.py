@@ -1,6 +1,8 @@
 """The GPU kernels against PyTorch, and the noise against torch.compile too, at the sizes of SD1.5; needs a GPU.
 
-Attention of the three widths: 2 clips, float16, parts of one fused projection. Noise: a 512x512 clip in latents.
+Attention of the three widths, 2 clips in float16: as motion modules have them, three tensors with the positions first,
+and as parts of one fused projection with the frames first, of which PyTorch's path has to make copies in another order.
+Noise: a 512x512 clip in latents.
 """
 
 import sys
@@ -28,13 +30,14 @@ def attention(frames: int) -> list[dict]:
     cases = []
     for channels, side in SIZES:
         fused = torch.randn(CLIPS * frames, side**2, 3 * channels, dtype=torch.float16, device="cuda")
-        q, k, v = fused.chunk(3, dim=-1)
-        ours, peer = (
-            lambda q=q, k=k, v=v, backend=backend: temporal_attention(q, k, v, frames, HEADS, backend=backend)
-            for backend in ("triton", "torch")
-        )
-        name = f"attention {channels} channels {side}x{side}, {frames}"
-        cases.append(case(name, "s", *seconds(ours, peer), target=1.0))
+        tokens = torch.randn(3, CLIPS * side**2 * frames, 1, channels, dtype=torch.float16, device="cuda")
+        for layout, parts in (("positions first", tokens.unbind()), ("fused", fused.chunk(3, dim=-1))):
+            ours, peer = (
+                lambda parts=parts, backend=backend: temporal_attention(*parts, frames, HEADS, backend=backend)
+                for backend in ("triton", "torch")
+            )
+            name = f"{channels}, {side}x{side}, {frames}, {layout}"
+            cases.append(case(name, "s", *seconds(ours, peer), target=1.0))
     return cases
 
 

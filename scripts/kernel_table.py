@@ -12,6 +12,7 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
 
+import torch  # noqa: E402
 from kernel_resources import (  # noqa: E402
     ATTENTION_TARGETS,
     ATTENTION_VARIANTS,
@@ -22,6 +23,7 @@ from kernel_resources import (  # noqa: E402
 )
 
 from vcd_core.kernels.attention import kernel_sizes  # noqa: E402
+from vcd_core.motion.transformer import positions_per_chunk  # noqa: E402
 
 PAGE = ROOT / "docs/kernels.md"
 
@@ -67,14 +69,19 @@ class Work:
 
 
 def attention(channels: int, side: int, frames: int) -> tuple[Work, Work]:
-    """Ours and PyTorch's temporal attention of a level. Both read q, k, v and write the result, once."""
+    """Ours and PyTorch's temporal attention of a level, in the chunks of positions that motion modules hand over.
+
+    Both read q, k, v and write the result, once.
+    """
     width, programs = channels // HEADS, CLIPS * side**2 * HEADS
     moved = 4 * CLIPS * frames * side**2 * channels * HALF
     sizes = kernel_sizes(frames, width)
     ours = 4 * sizes["TILE_FRAMES"] ** 2 * _rounded_up(width, sizes["TILE_WIDTH"])
     flash_width, keys = next((wide, keys) for wide, keys in FLASH_KEYS.items() if wide >= width)
     flash = 4 * FLASH_QUERIES * _rounded_up(frames, keys) * flash_width
-    return Work(moved, programs * ours, 1, True), Work(moved, programs * flash, 1, True)
+    tokens = torch.empty(CLIPS, side**2, frames, channels, dtype=torch.float16, device="meta")
+    chunks = math.ceil(side**2 / positions_per_chunk(tokens))
+    return Work(moved, programs * ours, chunks, True), Work(moved, programs * flash, chunks, True)
 
 
 def scan(frames: int) -> tuple[Work, Work]:
@@ -177,10 +184,12 @@ in the environment leaves all to PyTorch. On the CPU nothing differs.
 `python -m benchmarks.kernels` measures where there is a GPU.
 
 SD1.5 at 512x512; attention of {CLIPS} clips (guidance) in float16, noise of one clip in float32. Moved is what must
-cross memory at least: on a GPU PyTorch's attention reads q, k and v where they lie, too, so neither copies. It
+cross memory at least: of tokens with the positions first, as motion modules have them, PyTorch's attention reads q, k
+and v where they lie, too, so neither copies (parts of a fused projection with the frames first it would copy). It
 computes more: FlashAttention-2 works on tiles of {FLASH_QUERIES} queries and 128, 64 or 32 keys (for heads of 40, 80
 and 160), of which 16 frames fill little. A lower bound is the longer of moving and computing; launches of about 5 µs
-each come on top, and are most of what noise takes.
+each come on top, and are most of what noise takes. Motion modules bound their memory by chunks of positions, each a
+launch of its own.
 
 {figures()}
 

@@ -39,8 +39,9 @@ def add_motion_module(model: ModelPatcher, path: Path, *, own_schedule: bool) ->
         ValueError: not a motion module, or the model is not of the family that the module was made for.
     """
     unet = model.get_model_object("diffusion_model")
-    dtype = model.model.get_dtype()
-    dtype = dtype if dtype in (torch.float16, torch.bfloat16) else torch.float32
+    stored, cast = model.model.get_dtype(), model.get_model_object("manual_cast_dtype")
+    # The model's own precision or, where its weights are in float8, the one that it computes in.
+    dtype = next((one for one in (stored, cast) if one in (torch.float16, torch.bfloat16)), torch.float32)
     # ComfyUI's layers cast and stream their weights; a float32 module on the CPU needs neither.
     on_cpu = comfy.model_management.is_device_cpu(model.load_device) and dtype == torch.float32
     module = load_motion_module(

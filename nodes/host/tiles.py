@@ -157,7 +157,8 @@ def _part_of_hint(hint: Tensor, tile: Tile, shape: tuple[int, ...], factor: int,
         return hint[:, :, rows, columns][frames]
     if not algorithm.startswith("nearest"):
         return _laid_over(hint[frames], size, algorithm)[:, :, rows, columns]
-    row_of, column_of = _repeated(tuple(hint.shape[-2:]), size, algorithm)
+    # on the hint's device, which with --gpu-only is a GPU
+    row_of, column_of = (places.to(hint.device) for places in _repeated(tuple(hint.shape[-2:]), size, algorithm))
     return hint[frames].index_select(2, row_of[rows]).index_select(3, column_of[columns])
 
 

@@ -225,6 +225,17 @@ def test_surroundings_are_named_while_a_token_learns_to_leave_them_alone():
     assert all(Counter(model.prompts)[prompt] == 1 for prompt in of_the_class)
 
 
+def test_a_prompt_without_a_noun_has_no_token_in_what_is_encoded_once():
+    """What the vectors change would be out of date after a step."""
+    model = TwoHalves()
+    bare = replace(examples(2), prompts=[f"photo of {PLACEHOLDER}, in Rome", f"photo of {PLACEHOLDER}"])
+    options = TrainingOptions(steps=4, context_weight=1.0, contexts=())
+    list(train_id_token(model, SCHEDULE, bare, torch.full((4, WIDTH), 2.0), options))
+    said = Counter(model.prompts)
+    assert all((said[prompt] == 1) == (PLACEHOLDER not in prompt) for prompt in said)
+    assert said.keys() - set(bare.prompts) == {"photo of , in Rome", "photo of "}
+
+
 @pytest.mark.parametrize(("decay", "expected"), [(0.0, [1] * 8), (0.5, [1] * 5 + [3 / 4, 2 / 4, 1 / 4])])
 def test_the_learning_rate_falls_over_the_last_part_of_the_steps(decay, expected):
     """Under a gradient that stays the same Adam moves every number by the learning rate."""
@@ -326,6 +337,16 @@ def test_before_the_first_check_the_newest_vectors_are_the_ones_to_use():
     assert torch.equal(first.vectors, first.newest)
     assert not last.remarks(options)
     assert len(fifth.checks) == 1
+
+
+def test_a_check_encodes_each_prompt_once():
+    """However many noise levels it looks at: the vectors are the same at all of them."""
+    held_out = replace(examples(2, seed=8), prompts=[f"held out {PLACEHOLDER}", f"held out {PLACEHOLDER} too"])
+    model = LinearModel()
+    list(train(model, TrainingOptions(steps=4, check_every=2), held_out=held_out))
+    assert Counter(prompt for prompt in model.prompts if prompt.startswith("held out")) == {
+        prompt: 2 for prompt in held_out.prompts
+    }
 
 
 def test_a_held_out_loss_that_is_no_number_is_never_the_best():

@@ -22,7 +22,7 @@ from kernel_table import PAGE, page, section
 from scipy import stats
 from torch.testing import assert_close
 
-from vcd_core.kernels import choice, temporal_attention
+from vcd_core.kernels import attention, choice, temporal_attention
 from vcd_core.kernels.noise import philox4x32
 from vcd_core.noise import counter_noise
 
@@ -144,6 +144,19 @@ def test_counter_noise_may_be_drawn_from_any_frame_on(size):
 def test_counter_noise_refuses_what_it_has_no_numbers_for(changes, complaint):
     with pytest.raises(ValueError, match=complaint):
         counter_noise(**{"shape": (2, 4), "gamma": 0.1, "seed": 0, **changes})
+
+
+def test_frames_too_far_apart_for_the_kernel_s_counting_are_pytorch_s(monkeypatch):
+    """As parts of a fused projection two pictures of 2048x2048 are near enough, 32 of 2304x2304 are not."""
+    monkeypatch.setattr(attention, "_launch", lambda *_: ("launched", None))
+
+    def attend(frames, side):
+        q, k, v = torch.empty(frames, (side // 8) ** 2, 3 * 320, device="meta").chunk(3, dim=-1)
+        return temporal_attention(q, k, v, frames, 8, backend="triton")
+
+    assert attend(2, 2048) == "launched"
+    with pytest.raises(ValueError, match="no Triton kernel"):
+        attend(32, 2304)
 
 
 def attempt(launch, *, suits=True, backend="auto", tensor=None):

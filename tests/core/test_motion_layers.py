@@ -66,6 +66,70 @@ def test_gradients_are_pytorch_s(rng, tokens, way):
     assert_close(*gradients)
 
 
+def test_a_residual_alone_may_want_a_gradient(rng, tokens):
+    ours, _ = layers(rng, WIDTH, bias=True)
+    residual = tokens.clone().requires_grad_()
+    linear_plus(ours, tokens, residual).sum().backward()
+    assert_close(residual.grad, torch.ones_like(residual))
+
+
+def with_a_hook(layer):
+    layer.register_forward_hook(lambda _layer, _inputs, made: 2 * made)
+
+
+def with_a_hook_before(layer):
+    layer.register_forward_pre_hook(lambda _layer, inputs: tuple(2 * x for x in inputs))
+
+
+def with_its_own_forward(layer):
+    """As LoRA loaders that patch single layers do."""
+    before = layer.forward
+    layer.forward = lambda x: 2 * before(x)
+
+
+@pytest.mark.parametrize("change", [with_a_hook, with_a_hook_before, with_its_own_forward])
+@pytest.mark.parametrize("way", WAYS)
+def test_what_was_added_to_a_layer_counts(rng, tokens, way, change):
+    run, outwards = WAYS[way]
+    made = []
+    for layer in layers(rng, outwards, bias=True):
+        change(layer)
+        made.append(run(layer, tokens, tokens))
+    assert_close(*made)
+
+
+@pytest.mark.parametrize("way", WAYS)
+def test_weights_that_multiply_in_their_own_way_do(rng, tokens, way):
+    """As quantised weights do, whose class stands between a layer and its numbers."""
+
+    class Halved(torch.Tensor):
+        @classmethod
+        def __torch_function__(cls, function, types, args=(), kwargs=None):
+            made = super().__torch_function__(function, types, args, kwargs or {})
+            return 2 * made.as_subclass(torch.Tensor) if function is F.linear else made
+
+    run, outwards = WAYS[way]
+    made = []
+    for layer in layers(rng, outwards, bias=True):
+        layer.weight = torch.nn.Parameter(layer.weight.detach().as_subclass(Halved), requires_grad=False)
+        made.append(run(layer, tokens, tokens))
+    assert_close(*made)
+
+
+def test_double_precision_stays_under_autocast(rng, tokens):
+    ours, plain = (layer.double() for layer in layers(rng, WIDTH, bias=True))
+    with torch.autocast("cpu", torch.bfloat16):
+        assert_close(ours(tokens.double()), plain(tokens.double()))
+
+
+@pytest.mark.parametrize("way", WAYS)
+def test_onednn_can_be_switched_off(rng, tokens, way):
+    run, outwards = WAYS[way]
+    ours, plain = layers(rng, outwards, bias=True)
+    with torch.backends.mkldnn.flags(enabled=False):
+        assert torch.equal(run(ours, tokens, tokens), run(plain, tokens, tokens))
+
+
 @pytest.mark.parametrize("way", WAYS)
 def test_a_layer_that_does_more_when_it_is_called_is_called(rng, tokens, way):
     class Patched(Linear):
@@ -86,7 +150,7 @@ def test_a_layer_that_does_more_when_it_is_called_is_called(rng, tokens, way):
 
 @pytest.mark.parametrize("way", WAYS)
 def test_one_pass_takes_less_memory(rng, tokens, way):
-    """Only what comes out is new, and for GEGLU the gate: where PyTorch's ways would be taken, this fails."""
+    """Only what comes out is new, and for GEGLU the gate: PyTorch's ways make more of a sum and of GEGLU."""
     if not hasattr(torch.ops.mkldnn, "_linear_pointwise"):
         pytest.skip("PyTorch without oneDNN")
     run, outwards = WAYS[way]

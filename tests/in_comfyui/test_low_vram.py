@@ -12,6 +12,7 @@ from torch import nn
 from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.testing import assert_close
 from vcd_pack.nodes.host.motion import add_motion_lora, add_motion_module
+from vcd_pack.vcd_core.motion.layers import Linear
 
 GPU = torch.device("cuda:0")
 FRAMES = 3
@@ -98,3 +99,26 @@ def test_a_part_in_main_memory_makes_the_same_clip(on_a_gpu):
         in_parts = run(on_a_gpu, x)
     assert_close(in_parts, whole, rtol=1e-4, atol=1e-4)
     assert all((one - other).abs().max() > 1e-2 for one, other in zip(whole, plain, strict=True))
+
+
+def test_fused_layers_make_the_same_clip_before_with_and_without_a_lora(on_a_gpu, narrow, motion_file, lora_file):
+    """Those of the CPU; ComfyUI puts other weights in their place and the own ones back."""
+    model, cpu = narrow[0], torch.device("cpu")
+    x = torch.randn(2 * FRAMES, 32, 4, 4, generator=torch.Generator().manual_seed(2))
+    with torch.inference_mode(), pytest.MonkeyPatch.context() as patch:
+        patch.setattr(model, "load_device", cpu)
+        moving = add_motion_lora(add_motion_module(model, motion_file, own_schedule=True), lora_file, 0.5)
+        (fused,) = moving.get_additional_models()
+        assert any(type(layer) is Linear for layer in fused.model.modules())
+        assert not any(type(layer) is Linear for layer in on_a_gpu.model.modules())
+        made = []
+        for weights in (fused, on_a_gpu):
+            made.append([run(weights, x)])
+            weights.load(cpu, full_load=True)
+            made[-1].append(run(weights, x))
+            weights.unpatch_model(cpu)
+            made[-1].append(run(weights, x))
+    assert_close(*made, rtol=1e-4, atol=1e-4)
+    (before, patched, after), _ = made
+    assert all(torch.equal(one, other) for one, other in zip(before, after, strict=True))
+    assert all((one - other).abs().max() > 1e-2 for one, other in zip(before, patched, strict=True))

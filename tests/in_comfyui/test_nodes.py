@@ -129,6 +129,31 @@ def test_the_schedule_is_the_module_s_own_unless_told_otherwise(narrow, motion_f
     assert kept.get_model_object("model_sampling").sigma_max.item() == own
 
 
+@pytest.mark.parametrize(
+    ("stored", "cast", "expected"),
+    [
+        (torch.float32, None, torch.float32),
+        (torch.float16, torch.float32, torch.float16),
+        (torch.float8_e4m3fn, torch.bfloat16, torch.bfloat16),
+        (torch.float8_e4m3fn, torch.float32, torch.float32),
+        (torch.float32, torch.float16, torch.float16),
+    ],
+)
+def test_a_module_is_as_wide_as_its_model_or_what_that_computes_in(
+    narrow, motion_file, monkeypatch, stored, cast, expected
+):
+    """float8 is for checkpoints; a module beside one takes half precision where the model computes in that."""
+    model, _ = narrow
+    monkeypatch.setattr(model.model.diffusion_model, "dtype", stored)
+    monkeypatch.setattr(model.model, "manual_cast_dtype", cast)
+    with torch.inference_mode():
+        (weights,) = add_motion_module(model, motion_file, own_schedule=True).get_additional_models()
+        transformer = weights.model.mid_block.motion_modules[0].temporal_transformer
+        assert {parameter.dtype for parameter in weights.model.parameters()} == {expected}
+        x = torch.randn(2, transformer.norm.num_channels, 2, 2, dtype=cast or stored)
+        assert transformer(x, 2).dtype == x.dtype
+
+
 @pytest.mark.parametrize("sampling", ["lcm", "edm"])
 def test_the_module_s_schedule_does_not_override_another_node_s(narrow, motion_file, sampling):
     from comfy_extras.nodes_model_advanced import ModelSamplingContinuousEDM, ModelSamplingDiscrete

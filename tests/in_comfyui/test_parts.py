@@ -11,9 +11,10 @@ import torch
 import torch.nn.functional as F
 from comfy.controlnet import ControlNet
 from torch import nn
+from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.testing import assert_close
 from vcd_pack.nodes.host.sampling import Sampling, sample
-from vcd_pack.nodes.host.tiles import Parts, in_parts
+from vcd_pack.nodes.host.tiles import Parts, in_parts, part_of_control
 from vcd_pack.vcd_core.noise import correlated_noise
 from vcd_pack.vcd_core.tiles import Cut, TilePlan
 
@@ -123,6 +124,17 @@ def test_a_controlnet_is_shown_a_part_of_its_hint_at_a_time(model):
     shown = net.control_model.shapes
     assert {(frames, rows, columns) for (frames, _, rows, columns), _ in shown} == sizes
     assert all(hint == (x[0], 3, 8 * x[2], 8 * x[3]) for x, hint in shown)
+
+
+def test_a_small_hint_may_lie_on_a_gpu():
+    """As with --gpu-only: on a GPU that PyTorch pretends to have, which knows devices but no numbers."""
+    tile, shape = next(iter(TilePlan((FRAMES, HEIGHT, WIDTH), *PARTS.cuts))), (FRAMES, 4, HEIGHT, WIDTH)
+    part_of_control(control(picture(6, 1, 3, 50, 90)), tile, shape)  # what is kept of such a size is no pretence then
+    with FakeTensorMode(allow_non_fake_inputs=True):
+        hint = torch.empty(1, 3, 50, 90, device="cuda:0")
+        part = part_of_control(control(hint), tile, shape).cond_hint_original
+    assert part.device.type == "cuda"
+    assert part.shape == (1, 3, 8 * tile.shape[1], 8 * tile.shape[2])
 
 
 def test_the_model_itself_stays_whole(model):

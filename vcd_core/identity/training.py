@@ -408,7 +408,7 @@ class _Denoising:
         predicted = self.predict(batch, batch.prompts, contexts)
         loss = masked_loss(predicted, batch.noise, batch.masks)
         if self.context_weight > 0:
-            of_the_class = [prompt.replace(f"{PLACEHOLDER} ", "") for prompt in batch.prompts]
+            of_the_class = [prompt.replace(f"{PLACEHOLDER} ", "").replace(PLACEHOLDER, "") for prompt in batch.prompts]
             with torch.no_grad():
                 for prompt in set(of_the_class) - self.of_the_class.keys():
                     self.of_the_class[prompt] = self.model.encode_prompt(prompt, vectors)
@@ -453,8 +453,8 @@ class _Denoising:
         count = max(len(examples.prompts), FIXED_DRAWS)
         rows = (torch.arange(count) % len(examples.prompts)).tolist()
         batch = self.draw(examples, rows, _generator(0, 0))
-        newest = state.newest
-        losses = (self.loss(part, newest, self.encoded(part.prompts, newest)).item() for part in batch.split(count))
+        contexts = self.encoded(batch.prompts, state.newest)
+        losses = (self.loss(part, state.newest, contexts).item() for part in batch.split(count))
         mean = sum(losses) / count
         return mean if math.isfinite(mean) else math.inf
 

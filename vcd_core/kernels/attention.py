@@ -14,6 +14,7 @@ from .choice import Backend, try_kernel
 OLDEST_GPU = (8, 0)
 MAX_FRAMES = 32
 MAX_WIDTH = 160
+FARTHEST = 2**31  # elements between the first and the last frame of a clip: the kernel counts them in int32
 DTYPES = (torch.float16, torch.bfloat16, torch.float32)
 
 
@@ -64,7 +65,14 @@ def temporal_attention(
         visible = visible.expand(images // frames, frames)
 
     sizes = kernel_sizes(frames, features // heads)
-    suits = q.dtype in DTYPES and frames <= MAX_FRAMES and features // heads <= MAX_WIDTH and q.numel() > 0
+    apart = frames * max(positions * features, *(x.stride(0) for x in (q, k, v)))
+    suits = (
+        q.dtype in DTYPES
+        and frames <= MAX_FRAMES
+        and features // heads <= MAX_WIDTH
+        and q.numel() > 0
+        and apart < FARTHEST
+    )
     variant = ("temporal attention", q.dtype, *sizes.values(), visible is not None)
     by_torch = partial(_by_torch, q, k, v, visible, frames, heads)
     launch = partial(_launch, q, k, v, visible, frames, heads, sizes)

@@ -39,7 +39,8 @@ def try_kernel(
 
     Args:
         launch: launches the kernel; returns the result and what Triton returned.
-        variant: names what Triton compiles anew: the kernel, dtypes and compile-time sizes.
+        variant: names what is compiled by itself: the kernel, dtypes and compile-time sizes. (Triton also compiles anew
+            for addresses and strides that are no multiples of 16.)
         oldest_gpu: the least compute capability that the kernel is for.
         by_torch: the same computation; it must leave alone what the kernel reads.
         tensors: what the kernel reads.

@@ -154,7 +154,7 @@ class TemporalTransformer(nn.Module):
 
         normalised = self.norm(x).to(x.dtype)  # under autocast on a GPU the norm's result is float32
         tokens = rearrange(normalised, "(b f) c h w -> b (h w) f c", f=frames)  # a view
-        chunks = tokens.split(_positions_per_chunk(tokens), dim=1)
+        chunks = tokens.split(positions_per_chunk(tokens), dim=1)
         if torch.is_grad_enabled():
             moved = torch.cat([self._attend(chunk) for chunk in chunks], dim=1)
             return x + rearrange(moved, "b (h w) f c -> (b f) c h w", h=x.shape[2])
@@ -181,7 +181,7 @@ def _copy(tokens: Tensor, source: Tensor) -> Tensor:
     return tokens
 
 
-def _positions_per_chunk(tokens: Tensor) -> int:
+def positions_per_chunk(tokens: Tensor) -> int:
     """How many positions of (B, L, F, C) to attend to at once."""
     clips, _, frames, channels = tokens.shape
     budget = CHUNK_BYTES
