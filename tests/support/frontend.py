@@ -3,6 +3,7 @@
 import contextlib
 import importlib.util
 import os
+import re
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
@@ -13,6 +14,7 @@ from PIL import Image
 from ui_workflows import FILE_FOLDERS, Box, Workflow, user_files
 
 START_SECONDS = 300
+TRANSLATED_HELP = re.compile(r"/docs/\w+/\w+\.md$")  # the page looks for it first; ours is in one language
 TOGGLE_FOCUS = (
     "() => window.app.extensionManager.command.execute('Workspace.ToggleFocusMode')"  # hides all but the canvas
 )
@@ -71,7 +73,7 @@ class Page:
 
     def _read(self, message: Any) -> None:
         source = message.location.get("url") or self.home
-        if message.type == "error" and source.startswith(self.home):
+        if message.type == "error" and source.startswith(self.home) and not TRANSLATED_HELP.search(source):
             self._note(f"{message.text} ({source})")
 
     def _note(self, error: str) -> None:
