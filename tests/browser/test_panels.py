@@ -190,7 +190,7 @@ def test_a_token_without_a_noun_ends_before_a_full_stop_and_a_server_that_is_sil
     page.page.wait_for_selector(".vcd-dialog >> text=could not be listed")
     page.page.keyboard.press("Escape")
     page.page.unroute("**/vcd/tokens")
-    page.errors.clear()  # the page itself logs the answer
+    page.errors[:] = [error for error in page.errors if "/vcd/tokens" not in error]  # the page logs the answer
 
 
 def test_the_menu_of_a_prompt_offers_the_picker_and_that_of_other_nodes_does_not(page):

@@ -7,7 +7,7 @@ numbers are right, of the CPU.
 
 import pytest
 import torch
-from safetensors.torch import save_file
+from safetensors.torch import load_file, save_file
 from torch import nn
 from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.testing import assert_close
@@ -21,8 +21,6 @@ FRAMES = 3
 @pytest.fixture
 def lora_file(motion_file, tmp_path):
     """A motion LoRA of rank 2 for every projection to queries of that module."""
-    from safetensors.torch import load_file
-
     generator = torch.Generator().manual_seed(1)
     tensors = {}
     for name, weight in load_file(motion_file).items():

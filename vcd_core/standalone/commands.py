@@ -75,7 +75,7 @@ def train(arguments: argparse.Namespace) -> None:
     except TrainingDiverged as error:
         failure, state = error, error.last
         if state is None:
-            raise ValueError(str(error)) from error
+            raise
         checkpoint.unlink(missing_ok=True)  # it would only diverge again
     token = IDToken(
         name,
