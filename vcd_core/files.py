@@ -20,12 +20,20 @@ SAFE_TORCH = (2, 6)
 
 @contextmanager
 def unfinished_file(path: Path) -> Iterator[Path]:
-    """A name beside `path` to write to; it becomes `path` when the block ends, and vanishes when the block fails."""
+    """A name beside `path` to write to; it becomes `path` when the block ends, and vanishes when the block fails.
+
+    Raises:
+        OSError: it cannot be written; names `path`, as the system's own error of a full disk does not.
+    """
     path.parent.mkdir(parents=True, exist_ok=True)
     unfinished = path.with_name(f".{path.name}.{os.getpid()}.part")
     try:
         yield unfinished
         unfinished.replace(path)
+    except OSError as error:
+        if error.errno is None or error.filename is not None:
+            raise
+        raise OSError(error.errno, error.strerror, str(path)) from error
     finally:
         unfinished.unlink(missing_ok=True)
 

@@ -81,6 +81,26 @@ def test_a_mask_of_no_photo_or_of_another_size_is_named(tmp_path):
         load_photos(tmp_path)
 
 
+@pytest.mark.parametrize("name", ["a_mask.png", "a-Mask.jpg", "a.mask.jpg", "a mask.webp"])
+def test_a_mask_that_another_program_named_is_not_learned_as_a_photo(tmp_path, name):
+    Image.fromarray(gradient()).save(tmp_path / "a.png")
+    Image.fromarray(gradient()).save(tmp_path / name)
+    with pytest.raises(ValueError, match=rf"{name}, which would be .* of 'a', save it as a\.mask\.png"):
+        load_photos(tmp_path)
+    (tmp_path / "a.png").unlink()
+    assert [photo.name for photo in load_photos(tmp_path)] == [name]  # of no photo: somebody with a mask on
+
+
+def test_a_link_to_nothing_is_named_and_one_to_a_photo_is_followed(tmp_path):
+    album, elsewhere = tmp_path / "album", tmp_path / "elsewhere.png"
+    album.mkdir()
+    (album / "a.png").symlink_to(elsewhere)
+    with pytest.raises(ValueError, match=r"a\.png, a link to a file that is not there"):
+        load_photos(album)
+    Image.fromarray(gradient()).save(elsewhere)
+    assert [photo.name for photo in load_photos(album)] == ["a.png"]
+
+
 def test_a_broken_mask_is_named(tmp_path):
     save_with_mask(tmp_path, np.zeros((30, 40), np.uint8))
     (tmp_path / "a.mask.png").write_bytes(b"not a picture")
@@ -189,6 +209,9 @@ def test_no_folder_and_no_photos_say_what_to_do(tmp_path):
         load_photos(tmp_path / "absent")
     with pytest.raises(ValueError, match="put 5-10 photos"):
         load_photos(tmp_path)
+    (tmp_path / "1.txt").touch()
+    with pytest.raises(ValueError, match=r"1\.txt is a file: name the folder"):
+        load_photos(tmp_path / "1.txt")
 
 
 def disc(height, width, row, column, radius=6):

@@ -13,6 +13,7 @@ from torch import Tensor
 PHOTO_SUFFIXES = (".bmp", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp")
 OTHER_PICTURES = (".avif", ".gif", ".heic", ".heif", ".jxl")
 MASK_SUFFIX = ".mask.png"
+OTHER_MASK = re.compile(r"(.+)[ ._-]mask", re.IGNORECASE)  # how other programs may name them
 FAINT = 0.1  # a mask of less nowhere shows a subject
 
 
@@ -52,8 +53,8 @@ def load_photos(folder: Path) -> list[Photo]:
     becomes the mask, over mid-grey. NAME.txt is the caption.
 
     Raises:
-        ValueError: no such folder, no photo in it, a mask of no photo or of another size, or a picture or caption that
-            cannot be read.
+        ValueError: no such folder, no photo in it, a mask of no photo, of another size or by another name, or a picture
+            or caption that cannot be read.
     """
     return [load_photo(*files) for files in photo_files(folder)]
 
@@ -62,11 +63,18 @@ def photo_files(folder: Path) -> list[tuple[Path, Path | None]]:
     """The photos of a folder in natural order, each with the file of its mask if it has one; nothing is opened.
 
     Raises:
-        ValueError: no such folder, no photo in it, a mask of no photo, or a picture of a kind that cannot be read.
+        ValueError: no such folder, no photo in it, a mask of no photo or by another name, a link to nothing, or a
+            picture of a kind that cannot be read.
     """
+    if folder.is_file():
+        raise ValueError(f"{folder} is a file: name the folder that holds the photos")
     if not folder.is_dir():
         raise ValueError(f"there is no folder {folder}: create it and put 5-10 photos of one subject into it")
-    contents = [path for path in folder.iterdir() if path.is_file() and not path.name.startswith(".")]
+    visible = [path for path in folder.iterdir() if not path.name.startswith(".")]
+    pictures = (path for path in visible if path.suffix.lower() in PHOTO_SUFFIXES)
+    if dangling := sorted(path.name for path in pictures if path.is_symlink() and not path.exists()):
+        raise ValueError(f"{folder} holds {dangling[0]}, a link to a file that is not there: mend it or take it out")
+    contents = [path for path in visible if path.is_file()]
     if unreadable := sorted(path.name for path in contents if path.suffix.lower() in OTHER_PICTURES):
         raise ValueError(
             f"{folder} holds {', '.join(unreadable[:3])}, which cannot be read here: save as one of "
@@ -74,8 +82,16 @@ def photo_files(folder: Path) -> list[tuple[Path, Path | None]]:
         )
     masks = {path.name[: -len(MASK_SUFFIX)]: path for path in contents if path.name.lower().endswith(MASK_SUFFIX)}
     files = [path for path in contents if path.suffix.lower() in PHOTO_SUFFIXES and path not in masks.values()]
-    if alone := sorted(masks[name].name for name in masks.keys() - {path.stem for path in files}):
+    stems = {path.stem for path in files}
+    if alone := sorted(masks[name].name for name in masks.keys() - stems):
         raise ValueError(f"{folder} holds the mask {alone[0]} of no photo: give it its photo's name, or take it out")
+    named = ((path, OTHER_MASK.fullmatch(path.stem)) for path in files)
+    if misnamed := sorted(path.name for path, match in named if match and match[1] in stems):
+        photo = OTHER_MASK.fullmatch(Path(misnamed[0]).stem)[1]
+        raise ValueError(
+            f"{folder} holds {misnamed[0]}, which would be trained on as a photo: if it is the mask of {photo!r}, save "
+            f"it as {photo}{MASK_SUFFIX}; if not, give it another name"
+        )
     if not files:
         raise ValueError(
             f"{folder} holds no photos: put 5-10 photos of one subject into it ({', '.join(PHOTO_SUFFIXES)})"

@@ -2,6 +2,7 @@
 
 import argparse
 import sys
+import tempfile
 from collections.abc import Collection, Sequence
 from pathlib import Path
 
@@ -44,9 +45,18 @@ def check_output(output: Path, suffixes: Collection[str]) -> None:
 
 
 def check_folder(what: str, folder: Path) -> None:
-    """Whether a folder is there or can be made; `what` the user gave is named if not."""
-    if file := next((part for part in (folder, *folder.parents) if part.exists() and not part.is_dir()), None):
-        raise ValueError(f"{what}: {file} is a file, name a folder")
+    """Raises ValueError, in which `what` the user gave is named, for a folder that is not there and cannot be made, or
+    that nothing can be written to."""
+    there = next(part for part in (folder, *folder.parents) if part.exists() or part.is_symlink())
+    if not there.is_dir():
+        raise ValueError(f"{what}: {there} is a file, name a folder")
+    try:
+        with tempfile.TemporaryFile(dir=there):
+            pass
+    except OSError as error:
+        raise ValueError(
+            f"{what}: nothing can be written to {there} ({error.strerror}), name another folder"
+        ) from error
 
 
 def motion_of(arguments: argparse.Namespace) -> MotionModule | None:
