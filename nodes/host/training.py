@@ -93,7 +93,8 @@ class ComfyDenoiser:
         tokens = [*self._word_ids(before), *(learned if subject else ()), *self._word_ids(after)]
         if len(tokens) > self.length - 2:
             raise ValueError(
-                f"the caption {prompt!r} has {len(tokens)} tokens, the text encoder takes {self.length - 2}: shorten it"
+                f"the prompt {prompt!r} has {len(tokens)} tokens, {len(learned)} of them learned, the text encoder "
+                f"takes {self.length - 2}: shorten the noun or the photo's caption"
             )
         row = [self.start, *tokens, self.end]
         row += [self.padding] * (self.length - len(row))
@@ -192,13 +193,17 @@ def _make_weights_ordinary(model: nn.Module) -> None:
 def _recomputed(unet: nn.Module) -> Iterator[None]:
     """Gradient checkpointing of every residual and attention block, of these instances and within it alone."""
     blocks = [module for module in unet.modules() if isinstance(module, ResBlock | SpatialTransformer)]
+    others = [vars(block).get("forward") for block in blocks]  # by which another pack changes a block
     for block in blocks:
         block.forward = partial(checkpoint, block.forward, use_reentrant=False)
     try:
         yield
     finally:
-        for block in blocks:
-            del block.forward
+        for block, other in zip(blocks, others, strict=True):
+            if other is None:
+                del block.forward
+            else:
+                block.forward = other
 
 
 def _keep_activation(tensor: Tensor) -> Tensor:

@@ -143,6 +143,18 @@ def test_a_noun_that_is_none_is_refused(noun, message):
         Recipe(noun)
 
 
+@pytest.mark.parametrize("words", ["embedding:ava", "a <id>"])
+def test_words_that_are_none_to_a_framework_are_refused(words):
+    """ComfyUI would put the embedding's vectors there, others its letters."""
+    message = f"{words!r}, has '.*' in it: training takes ordinary words"
+    with pytest.raises(ValueError, match=f"the noun, {message}"):
+        Recipe(words)
+    with pytest.raises(ValueError, match=f"the initial words, {message}"):
+        Recipe("woman", initial_words=words)
+    with pytest.raises(ValueError, match=f"the caption of 4.png, {message}"):
+        planned(photos=[*PHOTOS[:4], replace(PHOTOS[4], caption=words)])
+
+
 def test_equal_trainings_have_one_fingerprint_and_others_have_not():
     other = replace(PHOTOS[0], image=PHOTOS[0].image.clone())
     other.image[3, 4, 1] += 0.01
