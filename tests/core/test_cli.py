@@ -183,7 +183,7 @@ def test_a_token_of_another_tool_becomes_ours(vcd, tmp_path):
         (lambda f: train_arguments(f, **{"--noun": " "}), "noun is empty"),
         (lambda f: train_arguments(f, **{"--checkpoint": "no.safetensors"}), "no file no.safetensors"),
         (lambda f: train_arguments(f, **{"--checkpoint": f / "motion.safetensors"}), "looks like a motion module"),
-        (lambda f: train_arguments(f, **{"--out": f / "sd15.safetensors"}), "sd15.safetensors is a file, name a folder"),
+        (lambda f: train_arguments(f, **{"--out": f / "sd15.safetensors"}), ".safetensors is a file, name a folder"),
         (lambda f: train_arguments(f, **{"--out": "/proc/nowhere"}), "/proc/nowhere: nothing can be written to /proc"),
         (lambda f: ["tokens", "nowhere"], "no folder nowhere"),
         (lambda f: ["tokens", f / "photos"], "no ID tokens in"),
