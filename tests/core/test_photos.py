@@ -239,6 +239,28 @@ def test_photos_of_every_size_are_cropped_to_one(size):
     torch.testing.assert_close(picture[3], torch.ones(64, 64))
 
 
+@pytest.mark.parametrize("size", [(2600, 1700), (1700, 2600), (1800, 1800)])
+def test_a_photo_of_a_phone_is_kept_no_larger_than_it_is_needed(tmp_path, size):
+    """Its crop is that of all its pixels."""
+    pixels, drawn = gradient(*size), (disc(*size[::-1], 600, 900, 500) * 255).byte().numpy()
+    for name, picture in {"a.png": pixels, "a.mask.png": drawn}.items():
+        Image.fromarray(picture).save(tmp_path / name, compress_level=0)
+    (kept,) = load_photos(tmp_path)
+    assert min(kept.image.shape[:2]) == 1536
+    assert kept.image.shape[1] / kept.image.shape[0] == pytest.approx(size[0] / size[1], rel=1e-3)
+    assert (kept.image.is_contiguous(), kept.mask.is_contiguous()) == (True, True)
+    whole = Photo("a.png", torch.from_numpy(pixels / 255).float(), torch.from_numpy(drawn / 255).float())
+    torch.testing.assert_close(cropped(kept, 256)[:3], cropped(whole, 256)[:3], rtol=0, atol=0.02)
+    assert (cropped(kept, 256)[3] - cropped(whole, 256)[3]).abs().mean() < 0.002
+
+
+def test_a_mask_of_another_size_is_refused_whatever_both_are_scaled_to(tmp_path):
+    Image.fromarray(gradient(3200, 3200)).save(tmp_path / "a.png", compress_level=0)
+    Image.new("L", (1600, 1600), 255).save(tmp_path / "a.mask.png")
+    with pytest.raises(ValueError, match="its mask is 1600x1600 but the image is 3200x3200"):
+        load_photos(tmp_path)
+
+
 @pytest.mark.parametrize("margin", [0.0, 0.05, 0.25])
 def test_a_mask_grows_by_its_margin_to_every_side_and_the_picture_stays(margin):
     mask = torch.zeros(80, 120)

@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -10,10 +10,13 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from ..pictures import resized, scaled_size
+
 PHOTO_SUFFIXES = (".bmp", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp")
 OTHER_PICTURES = (".avif", ".gif", ".heic", ".heif", ".jxl")
 MASK_SUFFIX = ".mask.png"
 OTHER_MASK = re.compile(r"(.+)[ ._-]mask", re.IGNORECASE)  # how other programs may name them
+SHORTER_SIDE = 1536  # pixels; what views of 1024, enlarged by 1.4, are cut from
 FAINT = 0.1  # a mask of less nowhere shows a subject
 
 
@@ -50,7 +53,8 @@ def load_photos(folder: Path) -> list[Photo]:
 
     EXIF rotation is applied; greyscale, palette and 16-bit files become RGB. A picture NAME.mask.png beside NAME.jpg
     is its mask, white where the subject is. Without one, transparent pixels are not the subject: a cut-out's alpha
-    becomes the mask, over mid-grey. NAME.txt is the caption.
+    becomes the mask, over mid-grey. NAME.txt is the caption. Photos whose shorter side has more than `SHORTER_SIDE`
+    pixels are scaled down to it, or ten from a phone would take gigabytes as long as the token is trained.
 
     Raises:
         ValueError: no such folder, no photo in it, a mask of no photo, of another size or by another name, or a picture
@@ -192,17 +196,32 @@ def _crop_start(subject_start: int, subject_end: int, side: int, length: int) ->
 
 
 def load_photo(path: Path, mask_path: Path | None = None) -> Photo:
+    """One of a folder's, as `load_photos` reads it."""
     image, mask = _load_picture(path, over_grey=mask_path is None)
     if mask_path is not None:
         drawn, alpha = _load_picture(mask_path, over_grey=False)
         mask = np.ascontiguousarray(drawn[:, :, 0] if alpha is None else drawn[:, :, 0] * alpha)
-    return Photo(
+    photo = Photo(
         name=path.name,
         image=torch.from_numpy(image),
         mask=None if mask is None else torch.from_numpy(mask),
         cut_out=mask is not None and mask_path is None,
         caption=_load_caption(path.with_suffix(".txt")),
     )
+    return _scaled_down(photo)
+
+
+def _scaled_down(photo: Photo) -> Photo:
+    height, width = photo.image.shape[:2]
+    if min(height, width) <= SHORTER_SIDE:
+        return photo
+    shape = scaled_size((height, width), SHORTER_SIDE / min(height, width))
+
+    def small(picture: Tensor) -> Tensor:
+        return torch.from_numpy(resized(picture.numpy(), shape)).clamp_(0, 1)
+
+    mask = None if photo.mask is None else small(photo.mask[:, :, None])[:, :, 0].contiguous()
+    return replace(photo, image=small(photo.image), mask=mask)
 
 
 def _load_picture(path: Path, *, over_grey: bool) -> tuple[np.ndarray, np.ndarray | None]:
