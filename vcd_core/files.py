@@ -127,13 +127,13 @@ def _is_pickle(path: Path) -> bool:
     """Whether a file, or torch.save's part of an archive, is a whole pickle; it is looked through, not run."""
     with ExitStack() as opened:
         stream = opened.enter_context(path.open("rb"))
-        if zipfile.is_zipfile(path):
-            archive = opened.enter_context(zipfile.ZipFile(path))
-            name = next((name for name in archive.namelist() if name.endswith("data.pkl")), None)
-            if name is None:
-                return False
-            stream = opened.enter_context(archive.open(name))
         try:
+            if zipfile.is_zipfile(path):
+                archive = opened.enter_context(zipfile.ZipFile(path))
+                name = next((name for name in archive.namelist() if name.endswith("data.pkl")), None)
+                if name is None:
+                    return False
+                stream = opened.enter_context(archive.open(name))
             return any(operation.name == "STOP" for operation, _, _ in pickletools.genops(stream))
         except (ValueError, EOFError, zipfile.BadZipFile):
             return False

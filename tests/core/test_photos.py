@@ -166,10 +166,11 @@ def photo(name="ava", mask=None, height=20, width=200):
 def test_a_photo_that_shows_nothing_is_left_out_and_named_and_the_others_train():
     empty, twins, fine = torch.zeros(20, 200), torch.zeros(20, 200), torch.ones(20, 200)
     twins[:, :5] = twins[:, -5:] = 1
-    photos = [photo("1.png", fine), photo("2.png", empty), photo("3.png", twins), photo("4.png", fine)]
+    nothing = torch.full((20, 200), torch.nan)  # what another node may make of an empty picture
+    photos = [photo(f"{i}.png", mask) for i, mask in enumerate([fine, empty, twins, fine, nothing])]
     usable, remarks = usable_photos(photos)
     assert usable == [photos[0], photos[3]]
-    assert [remark.partition(":")[0] for remark in remarks] == ["left out 2.png", "left out 3.png"]
+    assert [remark.partition(":")[0] for remark in remarks] == ["left out 1.png", "left out 2.png", "left out 4.png"]
 
 
 def test_haze_is_no_subject():

@@ -167,7 +167,7 @@ def _problem(photo: Photo) -> str:
     """Why the photo cannot be trained on; "" if it can."""
     if photo.mask is None:
         return ""
-    if photo.mask.max() < FAINT:
+    if not photo.mask.max() >= FAINT:  # nor where it is no number
         return "its mask is empty; draw the subject white, or give the photo without a mask"
     top, left, side = _square(photo)
     if not photo.mask[top : top + side, left : left + side].any():
