@@ -171,7 +171,7 @@ def test_vectors_of_any_precision_become_float32(tmp_path, dtype):
 
 
 def test_a_damaged_archive_is_an_error_and_hides_no_other_token(tmp_path):
-    """Nothing of its pickle can be read, and its first entry has another name there than in the directory at its end."""
+    """Nothing of its pickle can be read, and its first entry has another name than in the directory at its end."""
     path = write(LAYOUTS["a1111.pt"], tmp_path / "a.pt")
     path.write_bytes(path.read_bytes().replace(b"\x80\x02}", b"\x80\x02\xff", 1).replace(b"/data.pkl", b"/datX.pkl", 1))
     save_id_token(replace(TOKEN, name="b"), tmp_path)
