@@ -132,9 +132,11 @@ def test_a_caption_that_one_opening_makes_too_long_is_refused_before_anything_is
 
     photos = [*PHOTOS[:4], replace(PHOTOS[4], caption="one two three four")]  # 9 words, 12 with "a far away "
     for early_stop in (False, True):  # with it the last photo, this one, is only looked at
-        with pytest.raises(ValueError, match="one two three four' is too long"):
+        with pytest.raises(ValueError, match=r"^the caption of 4\.png: .*one two three four' is too long"):
             planned(replace(RECIPE, early_stop=early_stop), photos, model=Short())
     planned(replace(RECIPE, augmentation=None), photos, model=Short())
+    with pytest.raises(ValueError, match="^the caption 'a far away photo"):  # of no photo: the noun is too long
+        planned(replace(RECIPE, noun="one two three four five"), PHOTOS[2:], model=Short())
 
 
 @pytest.mark.parametrize(("noun", "message"), [("", "is empty"), ("  ", "is empty"), ("woman, blonde", "has a comma")])

@@ -113,10 +113,10 @@ def plan_training(
     how = recipe.augmentation
     openings = ("", *how.far_words, *how.near_words) if how else ("",)
     contexts = recipe.options.contexts if recipe.options.context_weight > 0 else ("",)
-    prompts = dict.fromkeys(_prompt(recipe, words, photo) for photo in [*usable, *held_out] for words in openings)
+    prompts = {_prompt(recipe, words, photo): photo for photo in [*usable, *held_out] for words in openings}
     with torch.no_grad():
-        for prompt in dict.fromkeys(in_context(prompt, context) for prompt in prompts for context in contexts):
-            model.encode_prompt(prompt, initial)
+        for prompt, photo in prompts.items():
+            _check_prompts(model, [in_context(prompt, context) for context in contexts], initial, photo)
     settings = fingerprint(VERSION, recipe, usable, held_out, initial, base)
     return TrainingPlan(recipe, usable, held_out, initial, settings, remarks)
 
@@ -147,6 +147,14 @@ def _examples(
         masks.append(F.interpolate(views.masks, latents[-1].shape[-2:], mode="area"))
         prompts += [_prompt(recipe, words, photo) for words in views.words]
     return Examples(torch.cat(latents), torch.cat(masks).to(latents[0].device), prompts)
+
+
+def _check_prompts(model: TextConditionedDenoiser, prompts: Sequence[str], initial: Tensor, photo: Photo) -> None:
+    try:
+        for prompt in dict.fromkeys(prompts):
+            model.encode_prompt(prompt, initial)
+    except ValueError as error:
+        raise ValueError(f"the caption of {photo.name}: {error}" if photo.caption else str(error)) from error
 
 
 def _check_words(what: str, words: str) -> None:
