@@ -212,6 +212,17 @@ def test_what_the_user_can_put_right_is_one_line_and_exit_code_2(vcd, files, tmp
     assert not [path for path in tmp_path.rglob("*") if path.is_file()]
 
 
+def test_what_is_wrong_with_each_photo_is_told_in_one_line(vcd, files, tmp_path):
+    for number in (1, 2):
+        Image.new("RGB", (64, 64), "red").save(tmp_path / f"{number}.png")
+        Image.new("L", (64, 64)).save(tmp_path / f"{number}.mask.png")
+    code, _, err = vcd("train", tmp_path, *train_arguments(files)[2:])
+    assert code == 2
+    assert err.count("\n") == 1
+    assert "its masks; left out 1.png: its mask is empty" in err
+    assert "without a mask; left out 2.png" in err
+
+
 @pytest.mark.parametrize(
     "option",
     [
