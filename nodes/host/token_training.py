@@ -85,7 +85,7 @@ def train_token(
     """
     check_vae(vae)
     denoiser = ComfyDenoiser(model, clip)
-    own = DiscreteSchedule(model.get_model_object("model_sampling").sigmas.clone())
+    own = DiscreteSchedule(denoiser.model.get_model_object("model_sampling").sigmas.clone())
     levels = own if schedule == OWN_SCHEDULE else DiscreteSchedule.from_betas("linear")
     plan = plan_training(recipe, photos, denoiser, [levels, denoiser.fingerprint_parts(vae)])
     for remark in plan.remarks:

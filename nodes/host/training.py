@@ -20,7 +20,7 @@ from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
 from ...vcd_core.identity import PLACEHOLDER, weights_sample
-from .motion import KEY as MOTION_KEY
+from .motion import without_motion_module
 
 
 class ComfyDenoiser:
@@ -172,10 +172,7 @@ def _for_training(patcher: ModelPatcher) -> ModelPatcher:
     """A clone whose weights are all there (not streamed in layer by layer), without a motion module."""
     if getattr(patcher, "is_dynamic", lambda: False)():
         patcher = patcher.get_non_dynamic_delegate()
-    clone = patcher.clone()
-    clone.remove_injections(MOTION_KEY)
-    clone.remove_additional_models(MOTION_KEY)
-    return clone
+    return without_motion_module(patcher)
 
 
 def _make_weights_ordinary(model: nn.Module) -> None:

@@ -8,6 +8,7 @@ import folder_paths
 import pytest
 import torch
 from vcd_pack.nodes.host import token_training
+from vcd_pack.nodes.host.motion import KEY, add_motion_module
 from vcd_pack.nodes.host.training import ComfyDenoiser
 from vcd_pack.nodes.training import TrainIDToken
 from vcd_pack.vcd_core.identity import Photo, load_id_token
@@ -133,6 +134,23 @@ def test_another_model_is_another_setting(narrow):
     changed.add_patches({key: (torch.ones_like(model.model.state_dict()[key]),)}, 0.1)
     token, *_ = train((changed, clip), PHOTOS, "models")
     assert token.name == "models_2"
+
+
+@pytest.mark.parametrize("own_schedule", [True, False])
+def test_a_model_with_a_motion_module_trains_as_without(narrow, motion_file, own_schedule):
+    """On the checkpoint's noise levels, not on AnimateDiff's; and the model keeps both."""
+    model, clip = narrow
+    moving = add_motion_module(model, motion_file, own_schedule=own_schedule)
+    levels = moving.get_model_object("model_sampling").sigmas.clone()
+    name = f"moving_{own_schedule}"
+    first, _, losses = train((moving, clip), PHOTOS, name)
+    token, _, loss = train(narrow, PHOTOS, name, overwrite=True)
+    assert loss == losses
+    assert torch.equal(token.vectors, first.vectors)
+    again, *_ = train((moving, clip), PHOTOS, name)
+    assert again.name == name  # the same token to it
+    assert torch.equal(moving.get_model_object("model_sampling").sigmas, levels)
+    assert moving.get_additional_models_with_key(KEY)
 
 
 def test_clip_skip_and_another_vae_are_other_settings(narrow):
