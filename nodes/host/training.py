@@ -16,11 +16,13 @@ import torch
 from comfy.ldm.modules.attention import SpatialTransformer, attention_pytorch
 from comfy.ldm.modules.diffusionmodules.openaimodel import ResBlock, UNetModel
 from comfy.model_patcher import ModelPatcher
+from comfy.model_sampling import EPS, V_PREDICTION, X0, ModelSamplingDiscrete
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
 from ...vcd_core.identity import PLACEHOLDER, weights_sample
-from .motion import without_motion_module
+from ...vcd_core.sampling import DiscreteSchedule
+from .motion import TIMESTEPS, without_motion_module
 
 
 class ComfyDenoiser:
@@ -143,6 +145,28 @@ def check_family(model: ModelPatcher, clip) -> None:
             f"(context {config.get('context_dim')}) and the clip a {type(encoder).__name__}. "
             "Load a Stable Diffusion 1.5 checkpoint"
         )
+
+
+def noise_levels(model: ModelPatcher) -> DiscreteSchedule:
+    """Those that the model was trained on.
+
+    Raises:
+        ValueError: an earlier node made another thing of them (LCM, EDM), or takes the model's answer for another than
+            noise.
+    """
+    sampling = model.get_model_object("model_sampling")
+    is_own = (
+        isinstance(sampling, ModelSamplingDiscrete)
+        and isinstance(sampling, EPS)
+        and not isinstance(sampling, V_PREDICTION | X0)
+        and len(sampling.sigmas) == TIMESTEPS
+    )
+    if not is_own:
+        raise ValueError(
+            "an earlier node changed how the model is sampled "
+            f"({', '.join(kind.__name__ for kind in type(sampling).__bases__)}): connect the checkpoint's own model"
+        )
+    return DiscreteSchedule(sampling.sigmas.clone())
 
 
 def check_vae(vae) -> None:

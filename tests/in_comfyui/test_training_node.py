@@ -7,6 +7,7 @@ import comfy.model_management
 import folder_paths
 import pytest
 import torch
+from comfy_extras.nodes_model_advanced import ModelSamplingDiscrete
 from vcd_pack.nodes.host import token_training
 from vcd_pack.nodes.host.motion import KEY, add_motion_module
 from vcd_pack.nodes.host.training import ComfyDenoiser
@@ -151,6 +152,15 @@ def test_a_model_with_a_motion_module_trains_as_without(narrow, motion_file, own
     assert again.name == name  # the same token to it
     assert torch.equal(moving.get_model_object("model_sampling").sigmas, levels)
     assert moving.get_additional_models_with_key(KEY)
+
+
+@pytest.mark.parametrize(("sampling", "named"), [("lcm", "LCM"), ("v_prediction", "V_PREDICTION"), ("x0", "X0")])
+def test_a_model_that_another_node_samples_otherwise_is_refused(narrow, sampling, named):
+    (model,) = ModelSamplingDiscrete().patch(narrow[0], sampling, False)
+    with pytest.raises(ValueError, match=f"changed how the model is sampled .*{named}.*connect the checkpoint's own"):
+        train((model, narrow[1]), PHOTOS, "otherwise")
+    (model,) = ModelSamplingDiscrete().patch(narrow[0], "eps", False)
+    assert train((model, narrow[1]), PHOTOS, "as_it_is")[0].steps == 3
 
 
 def test_clip_skip_and_another_vae_are_other_settings(narrow):
