@@ -5,6 +5,7 @@ import hashlib
 import os
 import pickle
 import pickletools
+import tempfile
 import warnings
 import zipfile
 from collections.abc import Iterator, Mapping, Sequence
@@ -36,6 +37,20 @@ def unfinished_file(path: Path) -> Iterator[Path]:
         raise OSError(error.errno, error.strerror, str(path)) from error
     finally:
         unfinished.unlink(missing_ok=True)
+
+
+def check_writable(folder: Path) -> None:
+    """Raises ValueError for a folder that is not there and cannot be made, or that nothing can be written to."""
+    there = next(part for part in (folder, *folder.parents) if part.exists() or part.is_symlink())
+    if not there.is_dir():
+        raise ValueError(f"{there} is a file, name a folder")
+    try:
+        with tempfile.TemporaryFile(dir=there):
+            pass
+    except OSError as error:
+        raise ValueError(
+            f"nothing can be written to {there} ({error.strerror}): allow it, or name another folder"
+        ) from error
 
 
 def sha256_of(path: Path) -> str:

@@ -10,6 +10,7 @@ from pathlib import Path
 from comfy import model_management
 from comfy.utils import ProgressBar
 
+from ...vcd_core.files import check_writable
 from ...vcd_core.identity import (
     SAVE_EVERY,
     SD15_WIDTH,
@@ -98,6 +99,7 @@ def train_token(
         return TrainedToken(
             there, _prompt(there, folder), list(there.losses), _card(there, folder), [line, *plan.remarks]
         )
+    check_writable(folder)
     checkpoint = training_file(folder, name, plan.settings)
     state = load_training(checkpoint, plan.settings)
     if state is not None:

@@ -285,6 +285,15 @@ def test_divergence_in_the_first_step_writes_nothing(narrow):
     assert not list(embeddings().glob("*nothing*"))
 
 
+def test_a_folder_that_cannot_be_written_to_is_said_before_anything_is_encoded(narrow, monkeypatch):
+    """Such as embeddings on a volume that is mounted for reading alone."""
+    monkeypatch.setattr(token_training, "_folder_for", lambda _width: Path("/proc/embeddings"))
+    vae = FakeVAE()
+    vae.encode = None
+    with pytest.raises(ValueError, match=r"nothing can be written to /proc \("):
+        train(narrow, PHOTOS, "unwritten", vae=vae)
+
+
 def test_a_path_in_the_name_is_refused_when_it_comes_through_a_link(narrow):
     """A linked input is not known when the prompt is validated."""
     with pytest.raises(ValueError, match="token name"):

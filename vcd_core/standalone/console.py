@@ -2,12 +2,12 @@
 
 import argparse
 import sys
-import tempfile
 from collections.abc import Collection, Sequence
 from pathlib import Path
 
 import torch
 
+from ..files import check_writable
 from ..motion import MotionModule, load_motion_module, merge_motion_lora, read_motion_lora
 from .checkpoint import load_checkpoint
 from .controlnet import Control, load_controlnet
@@ -45,18 +45,11 @@ def check_output(output: Path, suffixes: Collection[str]) -> None:
 
 
 def check_folder(what: str, folder: Path) -> None:
-    """Raises ValueError, in which `what` the user gave is named, for a folder that is not there and cannot be made, or
-    that nothing can be written to."""
-    there = next(part for part in (folder, *folder.parents) if part.exists() or part.is_symlink())
-    if not there.is_dir():
-        raise ValueError(f"{what}: {there} is a file, name a folder")
+    """Raises the ValueError of `check_writable`; `what` the user gave is named."""
     try:
-        with tempfile.TemporaryFile(dir=there):
-            pass
-    except OSError as error:
-        raise ValueError(
-            f"{what}: nothing can be written to {there} ({error.strerror}), name another folder"
-        ) from error
+        check_writable(folder)
+    except ValueError as error:
+        raise ValueError(f"{what}: {error}") from error
 
 
 def motion_of(arguments: argparse.Namespace) -> MotionModule | None:
