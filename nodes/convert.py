@@ -6,7 +6,7 @@ from ..vcd_core.identity import Photo
 
 
 def photos_from_batch(images: Tensor, masks: Tensor | None) -> list[Photo]:
-    """ComfyUI's IMAGE (B, H, W, 3 or 4) and MASK (B or 1, H, W) as photos.
+    """ComfyUI's IMAGE (B, H, W, 3 or 4) and MASK (B or 1, H, W), or as some nodes give it (H, W), as photos.
 
     An all-zero MASK is what ComfyUI's loader gives for a picture without one, and counts as none. RGBA pictures
     lose their alpha: connect a MASK.
@@ -14,8 +14,8 @@ def photos_from_batch(images: Tensor, masks: Tensor | None) -> list[Photo]:
     Raises:
         ValueError: numbers or sizes that do not fit.
     """
-    if masks is not None and not masks.any():
-        masks = None
+    if masks is not None:
+        masks = masks.reshape(-1, *masks.shape[-2:]) if masks.any() else None
     if masks is not None and (len(masks) not in (1, len(images)) or masks.shape[1:] != images.shape[1:3]):
         raise ValueError(
             f"masks: {len(masks)} of {masks.shape[2]}x{masks.shape[1]} do not fit images: {len(images)} of "

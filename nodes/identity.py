@@ -55,6 +55,11 @@ class LoadIdentityPhotos(io.ComfyNode):
 
     @classmethod
     def execute(cls, folder: str, images=None, masks=None) -> io.NodeOutput:
+        if masks is not None and images is None:
+            raise ValueError(
+                "there are masks without images: connect the images that they belong to. The mask of a photo in a "
+                "folder lies beside it, 1.mask.png beside 1.jpg"
+            )
         photos = [] if folder == NO_FOLDER else load_photos(photo_folder(folder))
         if images is not None:
             photos += photos_from_batch(images, masks)

@@ -5,6 +5,7 @@ import hashlib
 import os
 import pickle
 import pickletools
+import tempfile
 import warnings
 import zipfile
 from collections.abc import Iterator, Mapping, Sequence
@@ -20,14 +21,36 @@ SAFE_TORCH = (2, 6)
 
 @contextmanager
 def unfinished_file(path: Path) -> Iterator[Path]:
-    """A name beside `path` to write to; it becomes `path` when the block ends, and vanishes when the block fails."""
+    """A name beside `path` to write to; it becomes `path` when the block ends, and vanishes when the block fails.
+
+    Raises:
+        OSError: it cannot be written; names `path`, as the system's own error of a full disk does not.
+    """
     path.parent.mkdir(parents=True, exist_ok=True)
     unfinished = path.with_name(f".{path.name}.{os.getpid()}.part")
     try:
         yield unfinished
         unfinished.replace(path)
+    except OSError as error:
+        if error.errno is None or error.filename is not None:
+            raise
+        raise OSError(error.errno, error.strerror, str(path)) from error
     finally:
         unfinished.unlink(missing_ok=True)
+
+
+def check_writable(folder: Path) -> None:
+    """Raises ValueError for a folder that is not there and cannot be made, or that nothing can be written to."""
+    there = next(part for part in (folder, *folder.parents) if part.exists() or part.is_symlink())
+    if not there.is_dir():
+        raise ValueError(f"{there} is a file, name a folder")
+    try:
+        with tempfile.TemporaryFile(dir=there):
+            pass
+    except OSError as error:
+        raise ValueError(
+            f"nothing can be written to {there} ({error.strerror}): allow it, or name another folder"
+        ) from error
 
 
 def sha256_of(path: Path) -> str:
@@ -119,13 +142,13 @@ def _is_pickle(path: Path) -> bool:
     """Whether a file, or torch.save's part of an archive, is a whole pickle; it is looked through, not run."""
     with ExitStack() as opened:
         stream = opened.enter_context(path.open("rb"))
-        if zipfile.is_zipfile(path):
-            archive = opened.enter_context(zipfile.ZipFile(path))
-            name = next((name for name in archive.namelist() if name.endswith("data.pkl")), None)
-            if name is None:
-                return False
-            stream = opened.enter_context(archive.open(name))
         try:
+            if zipfile.is_zipfile(path):
+                archive = opened.enter_context(zipfile.ZipFile(path))
+                name = next((name for name in archive.namelist() if name.endswith("data.pkl")), None)
+                if name is None:
+                    return False
+                stream = opened.enter_context(archive.open(name))
             return any(operation.name == "STOP" for operation, _, _ in pickletools.genops(stream))
         except (ValueError, EOFError, zipfile.BadZipFile):
             return False

@@ -62,6 +62,19 @@ def add_motion_module(model: ModelPatcher, path: Path, *, own_schedule: bool) ->
     return patched
 
 
+def without_motion_module(model: ModelPatcher) -> ModelPatcher:
+    """A clone without motion module, and without AnimateDiff's noise levels if they came with it."""
+    clone = model.clone()
+    levels = getattr(clone.object_patches.get("model_sampling"), "sigmas", None)
+    if clone.get_additional_models_with_key(KEY) and levels is not None:
+        animatediff = DiscreteSchedule.from_betas("linear").sigmas
+        if levels.shape == animatediff.shape and torch.allclose(levels.cpu(), animatediff):
+            del clone.object_patches["model_sampling"]
+    clone.remove_injections(KEY)
+    clone.remove_additional_models(KEY)
+    return clone
+
+
 def add_motion_lora(model: ModelPatcher, path: Path, strength: float) -> ModelPatcher:
     """A clone of the model whose motion module is changed by a motion LoRA; several add up.
 

@@ -9,7 +9,7 @@ from comfy.sd import CLIP
 from comfy.sd1_clip import SDTokenizer
 from torch import Tensor
 
-from ...vcd_core.identity import IDToken, save_id_token
+from ...vcd_core.identity import IDToken, check_token_name, save_id_token
 from .folders import DEMO_TOKENS
 
 
@@ -23,9 +23,13 @@ def clip_with_token(clip: CLIP, token: IDToken) -> CLIP:
     log and make a picture of somebody else.
 
     Raises:
-        ValueError: a CLIP of another family or width.
+        ValueError: a CLIP of another family or width, or a token whose name no prompt can call.
     """
     tokenizer = _tokenizer_of(clip, token)
+    try:
+        check_token_name(token.name)
+    except ValueError as error:  # of another tool's file
+        raise ValueError(f"{error}. Rename its file") from error
     result = clip.clone()
     result.tokenizer = copy.copy(clip.tokenizer)
     result.tokenizer.clip_l = _tokenizer_with(tokenizer, _folder_of(token))

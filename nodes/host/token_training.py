@@ -10,6 +10,7 @@ from pathlib import Path
 from comfy import model_management
 from comfy.utils import ProgressBar
 
+from ...vcd_core.files import check_writable
 from ...vcd_core.identity import (
     SAVE_EVERY,
     SD15_WIDTH,
@@ -36,7 +37,7 @@ from ...vcd_core.identity import (
 from ...vcd_core.sampling import DiscreteSchedule
 from .folders import DEMO_TOKENS, embeddings_folder
 from .page import TrainingNews, curve, jpeg_url
-from .training import ComfyDenoiser, check_vae, encode_latents
+from .training import ComfyDenoiser, check_vae, encode_latents, noise_levels
 
 OWN_SCHEDULE, RELEASED_SCHEDULE = "the model's own", "linear, as released"
 
@@ -79,13 +80,13 @@ def train_token(
     vectors so far are kept as NAME_partial.
 
     Raises:
-        ValueError: no usable photos, or a model or VAE of another family.
+        ValueError: no usable photos, a model or VAE of another family, or a model whose sampling a node changed.
         TrainingDiverged: in the first step.
         RuntimeError: it diverged later; says where the last good vectors were kept.
     """
     check_vae(vae)
     denoiser = ComfyDenoiser(model, clip)
-    own = DiscreteSchedule(model.get_model_object("model_sampling").sigmas.clone())
+    own = noise_levels(denoiser.model)
     levels = own if schedule == OWN_SCHEDULE else DiscreteSchedule.from_betas("linear")
     plan = plan_training(recipe, photos, denoiser, [levels, denoiser.fingerprint_parts(vae)])
     for remark in plan.remarks:
@@ -98,6 +99,7 @@ def train_token(
         return TrainedToken(
             there, _prompt(there, folder), list(there.losses), _card(there, folder), [line, *plan.remarks]
         )
+    check_writable(folder)
     checkpoint = training_file(folder, name, plan.settings)
     state = load_training(checkpoint, plan.settings)
     if state is not None:

@@ -16,11 +16,13 @@ import torch
 from comfy.ldm.modules.attention import SpatialTransformer, attention_pytorch
 from comfy.ldm.modules.diffusionmodules.openaimodel import ResBlock, UNetModel
 from comfy.model_patcher import ModelPatcher
+from comfy.model_sampling import EPS, V_PREDICTION, X0, ModelSamplingDiscrete
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
 from ...vcd_core.identity import PLACEHOLDER, weights_sample
-from .motion import KEY as MOTION_KEY
+from ...vcd_core.sampling import DiscreteSchedule
+from .motion import TIMESTEPS, without_motion_module
 
 
 class ComfyDenoiser:
@@ -93,7 +95,8 @@ class ComfyDenoiser:
         tokens = [*self._word_ids(before), *(learned if subject else ()), *self._word_ids(after)]
         if len(tokens) > self.length - 2:
             raise ValueError(
-                f"the caption {prompt!r} has {len(tokens)} tokens, the text encoder takes {self.length - 2}: shorten it"
+                f"the prompt {prompt!r} has {len(tokens)} tokens, {len(learned)} of them learned, the text encoder "
+                f"takes {self.length - 2}: shorten the noun or the photo's caption"
             )
         row = [self.start, *tokens, self.end]
         row += [self.padding] * (self.length - len(row))
@@ -144,6 +147,28 @@ def check_family(model: ModelPatcher, clip) -> None:
         )
 
 
+def noise_levels(model: ModelPatcher) -> DiscreteSchedule:
+    """Those that the model was trained on.
+
+    Raises:
+        ValueError: an earlier node made another thing of them (LCM, EDM), or takes the model's answer for another than
+            noise.
+    """
+    sampling = model.get_model_object("model_sampling")
+    is_own = (
+        isinstance(sampling, ModelSamplingDiscrete)
+        and isinstance(sampling, EPS)
+        and not isinstance(sampling, V_PREDICTION | X0)
+        and len(sampling.sigmas) == TIMESTEPS
+    )
+    if not is_own:
+        raise ValueError(
+            "an earlier node changed how the model is sampled "
+            f"({', '.join(kind.__name__ for kind in type(sampling).__bases__)}): connect the checkpoint's own model"
+        )
+    return DiscreteSchedule(sampling.sigmas.clone())
+
+
 def check_vae(vae) -> None:
     """Raises ValueError unless the VAE's latents have the shape of Stable Diffusion 1.5's: 4 channels, an eighth."""
     shape = vae.latent_channels, vae.latent_dim, vae.downscale_ratio
@@ -171,10 +196,7 @@ def _for_training(patcher: ModelPatcher) -> ModelPatcher:
     """A clone whose weights are all there (not streamed in layer by layer), without a motion module."""
     if getattr(patcher, "is_dynamic", lambda: False)():
         patcher = patcher.get_non_dynamic_delegate()
-    clone = patcher.clone()
-    clone.remove_injections(MOTION_KEY)
-    clone.remove_additional_models(MOTION_KEY)
-    return clone
+    return without_motion_module(patcher)
 
 
 def _make_weights_ordinary(model: nn.Module) -> None:
@@ -192,13 +214,17 @@ def _make_weights_ordinary(model: nn.Module) -> None:
 def _recomputed(unet: nn.Module) -> Iterator[None]:
     """Gradient checkpointing of every residual and attention block, of these instances and within it alone."""
     blocks = [module for module in unet.modules() if isinstance(module, ResBlock | SpatialTransformer)]
+    others = [vars(block).get("forward") for block in blocks]  # by which another pack changes a block
     for block in blocks:
         block.forward = partial(checkpoint, block.forward, use_reentrant=False)
     try:
         yield
     finally:
-        for block in blocks:
-            del block.forward
+        for block, other in zip(blocks, others, strict=True):
+            if other is None:
+                del block.forward
+            else:
+                block.forward = other
 
 
 def _keep_activation(tensor: Tensor) -> Tensor:

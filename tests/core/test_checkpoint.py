@@ -6,12 +6,13 @@ from pathlib import Path
 import pytest
 import random_models
 import torch
-from safetensors.torch import save_file
+from safetensors.torch import load_file, save_file
 
 from vcd_core.standalone import checkpoint as loading
 from vcd_core.standalone.checkpoint import load_checkpoint
 from vcd_core.standalone.config import SD15, ModelConfig
 
+DEMO_MODEL = Path(__file__).parents[2] / "demo/weights/demo-model.safetensors"
 PUBLISHED = ModelConfig((32, 64, 64, 64), (True, True, True, False), 32, 2, 4, (32, 64, 128, 128))
 
 pytestmark = pytest.mark.usefixtures("one_thread")
@@ -144,6 +145,7 @@ CONTEXT = "model.diffusion_model.input_blocks.1.1.transformer_blocks.0.attn2.to_
         (lambda _: {"lora_unet_x.lora_down.weight": torch.zeros(1)}, "looks like a LoRA"),
         (lambda _: {"clip_l": torch.zeros(4, 768)}, "looks like an ID token"),
         (lambda _: {"x": torch.zeros(1)}, "looks like something else"),
+        (lambda _: load_file(DEMO_MODEL), "looks like the demo's own model"),
         (without("first_stage_model."), "has no VAE in it"),
         (without("cond_stage_model."), "has no text encoder in it"),
         (without("model.diffusion_model.out."), r"not a whole checkpoint .*: its UNet lacks 4 of .*"),

@@ -183,6 +183,8 @@ def test_a_token_of_another_tool_becomes_ours(vcd, tmp_path):
         (lambda f: train_arguments(f, **{"--noun": " "}), "noun is empty"),
         (lambda f: train_arguments(f, **{"--checkpoint": "no.safetensors"}), "no file no.safetensors"),
         (lambda f: train_arguments(f, **{"--checkpoint": f / "motion.safetensors"}), "looks like a motion module"),
+        (lambda f: train_arguments(f, **{"--out": f / "sd15.safetensors"}), ".safetensors is a file, name a folder"),
+        (lambda f: train_arguments(f, **{"--out": "/proc/nowhere"}), "/proc/nowhere: nothing can be written to /proc"),
         (lambda f: ["tokens", "nowhere"], "no folder nowhere"),
         (lambda f: ["tokens", f / "photos"], "no ID tokens in"),
         (lambda f: ["convert", "no.pt"], "no file no.pt"),
@@ -208,6 +210,17 @@ def test_what_the_user_can_put_right_is_one_line_and_exit_code_2(vcd, files, tmp
     assert complaint in last
     assert "Traceback" not in err
     assert not [path for path in tmp_path.rglob("*") if path.is_file()]
+
+
+def test_what_is_wrong_with_each_photo_is_told_in_one_line(vcd, files, tmp_path):
+    for number in (1, 2):
+        Image.new("RGB", (64, 64), "red").save(tmp_path / f"{number}.png")
+        Image.new("L", (64, 64)).save(tmp_path / f"{number}.mask.png")
+    code, _, err = vcd("train", tmp_path, *train_arguments(files)[2:])
+    assert code == 2
+    assert err.count("\n") == 1
+    assert "its masks; left out 1.png: its mask is empty" in err
+    assert "without a mask; left out 2.png" in err
 
 
 @pytest.mark.parametrize(

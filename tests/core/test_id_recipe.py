@@ -132,15 +132,29 @@ def test_a_caption_that_one_opening_makes_too_long_is_refused_before_anything_is
 
     photos = [*PHOTOS[:4], replace(PHOTOS[4], caption="one two three four")]  # 9 words, 12 with "a far away "
     for early_stop in (False, True):  # with it the last photo, this one, is only looked at
-        with pytest.raises(ValueError, match="one two three four' is too long"):
+        with pytest.raises(ValueError, match=r"^the caption of 4\.png: .*one two three four' is too long"):
             planned(replace(RECIPE, early_stop=early_stop), photos, model=Short())
     planned(replace(RECIPE, augmentation=None), photos, model=Short())
+    with pytest.raises(ValueError, match="^the caption 'a far away photo"):  # of no photo: the noun is too long
+        planned(replace(RECIPE, noun="one two three four five"), PHOTOS[2:], model=Short())
 
 
 @pytest.mark.parametrize(("noun", "message"), [("", "is empty"), ("  ", "is empty"), ("woman, blonde", "has a comma")])
 def test_a_noun_that_is_none_is_refused(noun, message):
     with pytest.raises(ValueError, match=f"the noun .*{message}"):
         Recipe(noun)
+
+
+@pytest.mark.parametrize("words", ["embedding:ava", "a <id>"])
+def test_words_that_are_none_to_a_framework_are_refused(words):
+    """ComfyUI would put the embedding's vectors there, others its letters."""
+    message = f"{words!r}, has '.*' in it: training takes ordinary words"
+    with pytest.raises(ValueError, match=f"the noun, {message}"):
+        Recipe(words)
+    with pytest.raises(ValueError, match=f"the initial words, {message}"):
+        Recipe("woman", initial_words=words)
+    with pytest.raises(ValueError, match=f"the caption of 4.png, {message}"):
+        planned(photos=[*PHOTOS[:4], replace(PHOTOS[4], caption=words)])
 
 
 def test_equal_trainings_have_one_fingerprint_and_others_have_not():

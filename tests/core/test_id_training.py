@@ -171,6 +171,16 @@ def test_weight_decay_pulls_to_the_norm_that_vectors_began_with():
     assert_close(last.newest, initial, rtol=1e-3, atol=1e-4)
 
 
+def test_the_strongest_weight_decay_holds_the_norm():
+    """As far as to the first norm, and not beyond it."""
+    initial = torch.randn(4, WIDTH, generator=torch.Generator().manual_seed(1))
+    held, pulled = (
+        [state.newest for state in train(LinearModel(), options, initial=initial)]
+        for options in (TrainingOptions(steps=5, hold_norm=True), TrainingOptions(steps=5, weight_decay=1e9))
+    )
+    assert_close(pulled, held)
+
+
 def test_the_context_loss_is_what_changes_outside_the_mask():
     """Against a loop over samples."""
     generator = torch.Generator().manual_seed(0)
@@ -480,11 +490,18 @@ def test_the_vectors_that_are_kept_gave_a_finite_loss():
 
 
 def test_vectors_that_blow_up_are_not_handed_out():
-    options = TrainingOptions(steps=10, learning_rate=1e20, weight_decay=1e15)
+    """Where the loss stays the same however far they go."""
+
+    class Drawing(LinearModel):
+        def predict_noise(self, noised, timesteps, context):
+            return noised + 1 + (context - context.detach()).mean()
+
     steps = []
-    with pytest.raises(TrainingDiverged):
-        steps.extend(train(LinearModel(), options))
-    assert all(torch.isfinite(step.vectors).all() for step in steps)
+    with pytest.raises(TrainingDiverged, match="the token of step 12 is not a finite number") as caught:
+        steps.extend(train(Drawing(), TrainingOptions(steps=20, learning_rate=3e37, weight_decay=0)))
+    assert [state.step for state in steps] == list(range(1, 12))
+    assert caught.value.last is steps[-1]
+    assert torch.isfinite(steps[-1].vectors).all()
 
 
 def test_divergence_in_the_first_step_leaves_nothing():

@@ -81,6 +81,26 @@ def test_a_mask_of_no_photo_or_of_another_size_is_named(tmp_path):
         load_photos(tmp_path)
 
 
+@pytest.mark.parametrize("name", ["a_mask.png", "a-Mask.jpg", "a.mask.jpg", "a mask.webp"])
+def test_a_mask_that_another_program_named_is_not_learned_as_a_photo(tmp_path, name):
+    Image.fromarray(gradient()).save(tmp_path / "a.png")
+    Image.fromarray(gradient()).save(tmp_path / name)
+    with pytest.raises(ValueError, match=rf"{name}, which would be .* of 'a', save it as a\.mask\.png"):
+        load_photos(tmp_path)
+    (tmp_path / "a.png").unlink()
+    assert [photo.name for photo in load_photos(tmp_path)] == [name]  # of no photo: somebody with a mask on
+
+
+def test_a_link_to_nothing_is_named_and_one_to_a_photo_is_followed(tmp_path):
+    album, elsewhere = tmp_path / "album", tmp_path / "elsewhere.png"
+    album.mkdir()
+    (album / "a.png").symlink_to(elsewhere)
+    with pytest.raises(ValueError, match=r"a\.png, a link to a file that is not there"):
+        load_photos(album)
+    Image.fromarray(gradient()).save(elsewhere)
+    assert [photo.name for photo in load_photos(album)] == ["a.png"]
+
+
 def test_a_broken_mask_is_named(tmp_path):
     save_with_mask(tmp_path, np.zeros((30, 40), np.uint8))
     (tmp_path / "a.mask.png").write_bytes(b"not a picture")
@@ -146,10 +166,11 @@ def photo(name="ava", mask=None, height=20, width=200):
 def test_a_photo_that_shows_nothing_is_left_out_and_named_and_the_others_train():
     empty, twins, fine = torch.zeros(20, 200), torch.zeros(20, 200), torch.ones(20, 200)
     twins[:, :5] = twins[:, -5:] = 1
-    photos = [photo("1.png", fine), photo("2.png", empty), photo("3.png", twins), photo("4.png", fine)]
+    nothing = torch.full((20, 200), torch.nan)  # what another node may make of an empty picture
+    photos = [photo(f"{i}.png", mask) for i, mask in enumerate([fine, empty, twins, fine, nothing])]
     usable, remarks = usable_photos(photos)
     assert usable == [photos[0], photos[3]]
-    assert [remark.partition(":")[0] for remark in remarks] == ["left out 2.png", "left out 3.png"]
+    assert [remark.partition(":")[0] for remark in remarks] == ["left out 1.png", "left out 2.png", "left out 4.png"]
 
 
 def test_haze_is_no_subject():
@@ -189,6 +210,9 @@ def test_no_folder_and_no_photos_say_what_to_do(tmp_path):
         load_photos(tmp_path / "absent")
     with pytest.raises(ValueError, match="put 5-10 photos"):
         load_photos(tmp_path)
+    (tmp_path / "1.txt").touch()
+    with pytest.raises(ValueError, match=r"1\.txt is a file: name the folder"):
+        load_photos(tmp_path / "1.txt")
 
 
 def disc(height, width, row, column, radius=6):
@@ -214,6 +238,28 @@ def test_photos_of_every_size_are_cropped_to_one(size):
     assert picture.min() >= 0
     assert picture.max() <= 1
     torch.testing.assert_close(picture[3], torch.ones(64, 64))
+
+
+@pytest.mark.parametrize("size", [(2600, 1700), (1700, 2600), (1800, 1800)])
+def test_a_photo_of_a_phone_is_kept_no_larger_than_it_is_needed(tmp_path, size):
+    """Its crop is that of all its pixels."""
+    pixels, drawn = gradient(*size), (disc(*size[::-1], 600, 900, 500) * 255).byte().numpy()
+    for name, picture in {"a.png": pixels, "a.mask.png": drawn}.items():
+        Image.fromarray(picture).save(tmp_path / name, compress_level=0)
+    (kept,) = load_photos(tmp_path)
+    assert min(kept.image.shape[:2]) == 1536
+    assert kept.image.shape[1] / kept.image.shape[0] == pytest.approx(size[0] / size[1], rel=1e-3)
+    assert (kept.image.is_contiguous(), kept.mask.is_contiguous()) == (True, True)
+    whole = Photo("a.png", torch.from_numpy(pixels / 255).float(), torch.from_numpy(drawn / 255).float())
+    torch.testing.assert_close(cropped(kept, 256)[:3], cropped(whole, 256)[:3], rtol=0, atol=0.02)
+    assert (cropped(kept, 256)[3] - cropped(whole, 256)[3]).abs().mean() < 0.002
+
+
+def test_a_mask_of_another_size_is_refused_whatever_both_are_scaled_to(tmp_path):
+    Image.fromarray(gradient(3200, 3200)).save(tmp_path / "a.png", compress_level=0)
+    Image.new("L", (1600, 1600), 255).save(tmp_path / "a.mask.png")
+    with pytest.raises(ValueError, match="its mask is 1600x1600 but the image is 3200x3200"):
+        load_photos(tmp_path)
 
 
 @pytest.mark.parametrize("margin", [0.0, 0.05, 0.25])

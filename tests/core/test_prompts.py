@@ -87,7 +87,10 @@ def test_training_leaves_the_weights_alone(model):
     ("call", "complaint"),
     [
         (lambda model: model.encode_pieces(["word " * 76]), "has 76 tokens, the text encoder takes 75: shorten it"),
-        (lambda model: model.encode_prompt("word " * 74 + PLACEHOLDER, torch.zeros(2, 32)), "shorten it"),
+        (
+            lambda model: model.encode_prompt("word " * 74 + PLACEHOLDER, torch.zeros(2, 32)),
+            "has 76 tokens, 2 of them learned, the text encoder takes 75: shorten it",
+        ),
         (lambda model: model.encode_prompt(PLACEHOLDER, torch.zeros(2, 768)), "768 numbers each, .* takes 32"),
         (lambda model: model.embed_words("  "), "noun is empty"),
     ],

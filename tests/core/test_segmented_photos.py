@@ -34,7 +34,8 @@ def photo(name, subjects, mask=None):
 def test_a_drawn_mask_is_kept_and_what_is_not_found_is_named_while_the_rest_goes_on():
     drawn = torch.zeros(10, 8)
     drawn[9, 7] = 0.5
-    photos = [photo("a", 1), photo("b", 0), photo("c", 2, drawn), photo("d", 3, torch.zeros(10, 8)), photo("e", 0)]
+    haze = torch.full((10, 8), 1 / 255)  # of which training would say that it is empty
+    photos = [photo("a", 1), photo("b", 0), photo("c", 2, drawn), photo("d", 3, haze), photo("e", 0)]
     segmenter = Scripted()
     results = list(segment_photos(photos, segmenter, "cat"))
     assert segmenter.seen == [1, 0, 3, 0]  # c is not looked at

@@ -1,8 +1,10 @@
 """Tokens of every tool's files, their names, pictures, and mixtures."""
 
 import base64
+import errno
 import json
 import math
+import os
 from dataclasses import replace
 from io import BytesIO
 from pathlib import Path
@@ -162,10 +164,34 @@ def test_what_a1111_says_of_the_training_is_kept(tmp_path):
     assert (token.steps, token.base, token.noun) == (199, "v1-5", "")
 
 
-@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float64])
+@pytest.mark.parametrize("dtype", [torch.float8_e4m3fn, torch.float16, torch.bfloat16, torch.float64])
 def test_vectors_of_any_precision_become_float32(tmp_path, dtype):
     token = load_id_token(write({"emb_params": VECTORS.to(dtype)}, tmp_path / "half.safetensors"))
     assert torch.equal(token.vectors, VECTORS.to(dtype).float())
+
+
+def test_a_damaged_archive_is_an_error_and_hides_no_other_token(tmp_path):
+    """Nothing of its pickle can be read, and its first entry has another name than in the directory at its end."""
+    path = write(LAYOUTS["a1111.pt"], tmp_path / "a.pt")
+    path.write_bytes(path.read_bytes().replace(b"\x80\x02}", b"\x80\x02\xff", 1).replace(b"/data.pkl", b"/datX.pkl", 1))
+    save_id_token(replace(TOKEN, name="b"), tmp_path)
+    with pytest.raises(ValueError, match=r"a\.pt is damaged or no PyTorch file"):
+        load_id_token(path)
+    assert [token.name for token in id_tokens_in(tmp_path)] == ["b"]
+
+
+def test_a_full_disk_is_an_error_that_names_the_file(tmp_path, monkeypatch):
+    """The system's own names none."""
+
+    def full(path, _content):
+        path.touch()
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(Path, "write_bytes", full)
+    with pytest.raises(OSError, match=r"No space left on device.*ava\.safetensors") as caught:
+        save_id_token(TOKEN, tmp_path)
+    assert caught.value.errno == errno.ENOSPC
+    assert not list(tmp_path.iterdir())
 
 
 @pytest.mark.parametrize("name", ["one.bin", "one.safetensors"])

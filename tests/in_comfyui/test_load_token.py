@@ -163,6 +163,13 @@ def test_files_of_other_tools_are_offered_and_read(clip, name, content):
     assert found(learned, prompt) == [4.0] * 3
 
 
+@pytest.mark.parametrize("name", ["my token", "mary.v2"])
+def test_a_file_whose_name_no_prompt_can_call_says_to_rename_it(clip, name):
+    save_file({"clip_l": torch.ones(3, narrow_model.WIDTH)}, embeddings() / f"{name}.safetensors")
+    with pytest.raises(ValueError, match=f"{name}' cannot be used: .* Rename its file"):
+        LoadIDToken.execute(clip, f"{name}.safetensors")
+
+
 def vectors_of(clip, name: str) -> torch.Tensor:
     (row,) = clip.tokenize(f"embedding:{name}")["l"]
     return torch.stack([piece for piece, _ in row if isinstance(piece, torch.Tensor)])

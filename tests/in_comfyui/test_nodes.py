@@ -22,8 +22,17 @@ def test_images_join_the_photos_of_a_folder():
     assert all(torch.equal(photo.mask, masks[0]) for photo in photos)
     (photos,) = LoadIdentityPhotos.execute("(none)", images, torch.zeros(1, 64, 64)).result
     assert [photo.mask for photo in photos] == [None, None]
+    for shape in ((1, 32), (2, 1, 32)):  # other nodes' for a single one, and with channels
+        (photos,) = LoadIdentityPhotos.execute("(none)", images, torch.ones(*shape, 32).squeeze(0)).result
+        assert all(torch.equal(photo.mask, masks[0]) for photo in photos)
     with pytest.raises(ValueError, match="Give one mask an image"):
         LoadIdentityPhotos.execute("(none)", images, torch.ones(1, 16, 16))
+
+
+@pytest.mark.parametrize("folder", ["(none)", "demo://mia (woman)"])
+def test_masks_without_their_images_are_not_dropped_in_silence(folder):
+    with pytest.raises(ValueError, match="masks without images: connect the images"):
+        LoadIdentityPhotos.execute(folder, masks=torch.ones(6, 256, 256))
 
 
 def test_the_characters_of_the_pack_are_offered_behind_the_user_s_folders(tmp_path, monkeypatch):

@@ -7,7 +7,9 @@ import comfy.model_management
 import folder_paths
 import pytest
 import torch
+from comfy_extras.nodes_model_advanced import ModelSamplingDiscrete
 from vcd_pack.nodes.host import token_training
+from vcd_pack.nodes.host.motion import KEY, add_motion_module
 from vcd_pack.nodes.host.training import ComfyDenoiser
 from vcd_pack.nodes.training import TrainIDToken
 from vcd_pack.vcd_core.identity import Photo, load_id_token
@@ -135,6 +137,32 @@ def test_another_model_is_another_setting(narrow):
     assert token.name == "models_2"
 
 
+@pytest.mark.parametrize("own_schedule", [True, False])
+def test_a_model_with_a_motion_module_trains_as_without(narrow, motion_file, own_schedule):
+    """On the checkpoint's noise levels, not on AnimateDiff's; and the model keeps both."""
+    model, clip = narrow
+    moving = add_motion_module(model, motion_file, own_schedule=own_schedule)
+    levels = moving.get_model_object("model_sampling").sigmas.clone()
+    name = f"moving_{own_schedule}"
+    first, _, losses = train((moving, clip), PHOTOS, name)
+    token, _, loss = train(narrow, PHOTOS, name, overwrite=True)
+    assert loss == losses
+    assert torch.equal(token.vectors, first.vectors)
+    again, *_ = train((moving, clip), PHOTOS, name)
+    assert again.name == name  # the same token to it
+    assert torch.equal(moving.get_model_object("model_sampling").sigmas, levels)
+    assert moving.get_additional_models_with_key(KEY)
+
+
+@pytest.mark.parametrize(("sampling", "named"), [("lcm", "LCM"), ("v_prediction", "V_PREDICTION"), ("x0", "X0")])
+def test_a_model_that_another_node_samples_otherwise_is_refused(narrow, sampling, named):
+    (model,) = ModelSamplingDiscrete().patch(narrow[0], sampling, False)
+    with pytest.raises(ValueError, match=f"changed how the model is sampled .*{named}.*connect the checkpoint's own"):
+        train((model, narrow[1]), PHOTOS, "otherwise")
+    (model,) = ModelSamplingDiscrete().patch(narrow[0], "eps", False)
+    assert train((model, narrow[1]), PHOTOS, "as_it_is")[0].steps == 3
+
+
 def test_clip_skip_and_another_vae_are_other_settings(narrow):
     model, clip = narrow
     train(narrow, PHOTOS, "skips")
@@ -255,6 +283,15 @@ def test_divergence_in_the_first_step_writes_nothing(narrow):
     with pytest.raises(ValueError, match="step 1 is not a finite number"):
         train(narrow, dark, "nothing")
     assert not list(embeddings().glob("*nothing*"))
+
+
+def test_a_folder_that_cannot_be_written_to_is_said_before_anything_is_encoded(narrow, monkeypatch):
+    """Such as embeddings on a volume that is mounted for reading alone."""
+    monkeypatch.setattr(token_training, "_folder_for", lambda _width: Path("/proc/embeddings"))
+    vae = FakeVAE()
+    vae.encode = None
+    with pytest.raises(ValueError, match=r"nothing can be written to /proc \("):
+        train(narrow, PHOTOS, "unwritten", vae=vae)
 
 
 def test_a_path_in_the_name_is_refused_when_it_comes_through_a_link(narrow):

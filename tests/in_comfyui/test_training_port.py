@@ -103,6 +103,24 @@ def test_the_models_are_left_as_they_were(narrow, recompute):
 
 
 @torch.inference_mode()
+def test_what_another_pack_made_of_a_block_is_there_during_and_after(narrow):
+    """An object patch of ComfyUI's stays on the instance as long as the model is loaded."""
+    block = narrow[0].model.diffusion_model.input_blocks[1][0]
+    plain, called = block.forward, []
+
+    def watched(*arguments, **more):
+        called.append(1)
+        return plain(*arguments, **more)
+
+    block.forward = watched
+    port = ComfyDenoiser(*narrow)
+    with port.gradients(recompute=True):
+        port.predict_noise(torch.randn(1, 4, 8, 8), torch.tensor([500]), torch.randn(1, 77, 32))
+    assert called
+    assert vars(block)["forward"] is watched
+
+
+@torch.inference_mode()
 def test_recomputed_activations_give_the_same_gradient_and_are_not_kept(port):
     noised, context = torch.randn(2, 4, 16, 16), torch.randn(2, 77, 32)
     found = {}
@@ -123,7 +141,7 @@ def test_recomputed_activations_give_the_same_gradient_and_are_not_kept(port):
 
 @torch.inference_mode()
 def test_a_caption_too_long_for_the_encoder_is_refused(port):
-    with pytest.raises(ValueError, match="shorten it"):
+    with pytest.raises(ValueError, match="4 of them learned, the text encoder takes 75: shorten"):
         port.encode_prompt(PROMPT + " word" * 80, torch.randn(4, 32))
 
 

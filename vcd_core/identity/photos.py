@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -10,9 +10,13 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from ..pictures import resized, scaled_size
+
 PHOTO_SUFFIXES = (".bmp", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp")
 OTHER_PICTURES = (".avif", ".gif", ".heic", ".heif", ".jxl")
 MASK_SUFFIX = ".mask.png"
+OTHER_MASK = re.compile(r"(.+)[ ._-]mask", re.IGNORECASE)  # how other programs may name them
+SHORTER_SIDE = 1536  # pixels; what views of 1024, enlarged by 1.4, are cut from
 FAINT = 0.1  # a mask of less nowhere shows a subject
 
 
@@ -49,11 +53,12 @@ def load_photos(folder: Path) -> list[Photo]:
 
     EXIF rotation is applied; greyscale, palette and 16-bit files become RGB. A picture NAME.mask.png beside NAME.jpg
     is its mask, white where the subject is. Without one, transparent pixels are not the subject: a cut-out's alpha
-    becomes the mask, over mid-grey. NAME.txt is the caption.
+    becomes the mask, over mid-grey. NAME.txt is the caption. Photos whose shorter side has more than `SHORTER_SIDE`
+    pixels are scaled down to it, or ten from a phone would take gigabytes as long as the token is trained.
 
     Raises:
-        ValueError: no such folder, no photo in it, a mask of no photo or of another size, or a picture or caption that
-            cannot be read.
+        ValueError: no such folder, no photo in it, a mask of no photo, of another size or by another name, or a picture
+            or caption that cannot be read.
     """
     return [load_photo(*files) for files in photo_files(folder)]
 
@@ -62,11 +67,18 @@ def photo_files(folder: Path) -> list[tuple[Path, Path | None]]:
     """The photos of a folder in natural order, each with the file of its mask if it has one; nothing is opened.
 
     Raises:
-        ValueError: no such folder, no photo in it, a mask of no photo, or a picture of a kind that cannot be read.
+        ValueError: no such folder, no photo in it, a mask of no photo or by another name, a link to nothing, or a
+            picture of a kind that cannot be read.
     """
+    if folder.is_file():
+        raise ValueError(f"{folder} is a file: name the folder that holds the photos")
     if not folder.is_dir():
         raise ValueError(f"there is no folder {folder}: create it and put 5-10 photos of one subject into it")
-    contents = [path for path in folder.iterdir() if path.is_file() and not path.name.startswith(".")]
+    visible = [path for path in folder.iterdir() if not path.name.startswith(".")]
+    pictures = (path for path in visible if path.suffix.lower() in PHOTO_SUFFIXES)
+    if dangling := sorted(path.name for path in pictures if path.is_symlink() and not path.exists()):
+        raise ValueError(f"{folder} holds {dangling[0]}, a link to a file that is not there: mend it or take it out")
+    contents = [path for path in visible if path.is_file()]
     if unreadable := sorted(path.name for path in contents if path.suffix.lower() in OTHER_PICTURES):
         raise ValueError(
             f"{folder} holds {', '.join(unreadable[:3])}, which cannot be read here: save as one of "
@@ -74,8 +86,16 @@ def photo_files(folder: Path) -> list[tuple[Path, Path | None]]:
         )
     masks = {path.name[: -len(MASK_SUFFIX)]: path for path in contents if path.name.lower().endswith(MASK_SUFFIX)}
     files = [path for path in contents if path.suffix.lower() in PHOTO_SUFFIXES and path not in masks.values()]
-    if alone := sorted(masks[name].name for name in masks.keys() - {path.stem for path in files}):
+    stems = {path.stem for path in files}
+    if alone := sorted(masks[name].name for name in masks.keys() - stems):
         raise ValueError(f"{folder} holds the mask {alone[0]} of no photo: give it its photo's name, or take it out")
+    named = ((path, OTHER_MASK.fullmatch(path.stem)) for path in files)
+    if misnamed := sorted(path.name for path, match in named if match and match[1] in stems):
+        photo = OTHER_MASK.fullmatch(Path(misnamed[0]).stem)[1]
+        raise ValueError(
+            f"{folder} holds {misnamed[0]}, which would be trained on as a photo: if it is the mask of {photo!r}, save "
+            f"it as {photo}{MASK_SUFFIX}; if not, give it another name"
+        )
     if not files:
         raise ValueError(
             f"{folder} holds no photos: put 5-10 photos of one subject into it ({', '.join(PHOTO_SUFFIXES)})"
@@ -147,7 +167,7 @@ def _problem(photo: Photo) -> str:
     """Why the photo cannot be trained on; "" if it can."""
     if photo.mask is None:
         return ""
-    if photo.mask.max() < FAINT:
+    if not photo.mask.max() >= FAINT:  # nor where it is no number
         return "its mask is empty; draw the subject white, or give the photo without a mask"
     top, left, side = _square(photo)
     if not photo.mask[top : top + side, left : left + side].any():
@@ -176,17 +196,32 @@ def _crop_start(subject_start: int, subject_end: int, side: int, length: int) ->
 
 
 def load_photo(path: Path, mask_path: Path | None = None) -> Photo:
+    """One of a folder's, as `load_photos` reads it."""
     image, mask = _load_picture(path, over_grey=mask_path is None)
     if mask_path is not None:
         drawn, alpha = _load_picture(mask_path, over_grey=False)
         mask = np.ascontiguousarray(drawn[:, :, 0] if alpha is None else drawn[:, :, 0] * alpha)
-    return Photo(
+    photo = Photo(
         name=path.name,
         image=torch.from_numpy(image),
         mask=None if mask is None else torch.from_numpy(mask),
         cut_out=mask is not None and mask_path is None,
         caption=_load_caption(path.with_suffix(".txt")),
     )
+    return _scaled_down(photo)
+
+
+def _scaled_down(photo: Photo) -> Photo:
+    height, width = photo.image.shape[:2]
+    if min(height, width) <= SHORTER_SIDE:
+        return photo
+    shape = scaled_size((height, width), SHORTER_SIDE / min(height, width))
+
+    def small(picture: Tensor) -> Tensor:
+        return torch.from_numpy(resized(picture.numpy(), shape)).clamp_(0, 1)
+
+    mask = None if photo.mask is None else small(photo.mask[:, :, None])[:, :, 0].contiguous()
+    return replace(photo, image=small(photo.image), mask=mask)
 
 
 def _load_picture(path: Path, *, over_grey: bool) -> tuple[np.ndarray, np.ndarray | None]:

@@ -11,6 +11,7 @@ from .augmentation import Augmentation, draw_views
 from .checkpoint import fingerprint
 from .photos import Photo, cropped, usable_photos
 from .training import (
+    PLACEHOLDER,
     Examples,
     TextConditionedDenoiser,
     TrainingOptions,
@@ -55,6 +56,8 @@ class Recipe:
             raise ValueError("the noun is empty: give a word for what the subject is, such as woman or cat")
         if "," in self.noun:
             raise ValueError(f"the noun {self.noun!r} has a comma: give a word or two, and say the rest in captions")
+        _check_words("the noun", self.noun)
+        _check_words("the initial words", self.initial_words)
         if not 0 <= self.mask_margin <= 0.5:
             raise ValueError(f"mask_margin must lie in [0, 0.5] of a picture's side, got {self.mask_margin}")
 
@@ -93,9 +96,11 @@ def plan_training(
         base: what tells this model, its VAE and its noise levels from others: names, numbers, `weights_sample`.
 
     Raises:
-        ValueError: no photo can be trained on, or a caption is too long.
+        ValueError: no photo can be trained on, or a caption is too long or names an embedding.
     """
     usable, remarks = usable_photos(photos)
+    for photo in usable:
+        _check_words(f"the caption of {photo.name}", photo.caption)
     words = recipe.initial_words.strip() or recipe.noun
     generator = torch.Generator().manual_seed(recipe.options.seed)
     initial = initial_vectors(model.embed_words(words), recipe.token_count, generator)
@@ -108,10 +113,10 @@ def plan_training(
     how = recipe.augmentation
     openings = ("", *how.far_words, *how.near_words) if how else ("",)
     contexts = recipe.options.contexts if recipe.options.context_weight > 0 else ("",)
-    prompts = dict.fromkeys(_prompt(recipe, words, photo) for photo in [*usable, *held_out] for words in openings)
+    prompts = {_prompt(recipe, words, photo): photo for photo in [*usable, *held_out] for words in openings}
     with torch.no_grad():
-        for prompt in dict.fromkeys(in_context(prompt, context) for prompt in prompts for context in contexts):
-            model.encode_prompt(prompt, initial)
+        for prompt, photo in prompts.items():
+            _check_prompts(model, [in_context(prompt, context) for context in contexts], initial, photo)
     settings = fingerprint(VERSION, recipe, usable, held_out, initial, base)
     return TrainingPlan(recipe, usable, held_out, initial, settings, remarks)
 
@@ -142,6 +147,20 @@ def _examples(
         masks.append(F.interpolate(views.masks, latents[-1].shape[-2:], mode="area"))
         prompts += [_prompt(recipe, words, photo) for words in views.words]
     return Examples(torch.cat(latents), torch.cat(masks).to(latents[0].device), prompts)
+
+
+def _check_prompts(model: TextConditionedDenoiser, prompts: Sequence[str], initial: Tensor, photo: Photo) -> None:
+    try:
+        for prompt in dict.fromkeys(prompts):
+            model.encode_prompt(prompt, initial)
+    except ValueError as error:
+        raise ValueError(f"the caption of {photo.name}: {error}" if photo.caption else str(error)) from error
+
+
+def _check_words(what: str, words: str) -> None:
+    """Raises ValueError for what frameworks do not read as words: each makes something else of it, or nothing."""
+    if found := next((sign for sign in ("embedding:", PLACEHOLDER) if sign in words), None):
+        raise ValueError(f"{what}, {words!r}, has {found!r} in it: training takes ordinary words only, take it out")
 
 
 def _prompt(recipe: Recipe, opening: str, photo: Photo) -> str:

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from ..vision import Finding, NoSubject, Segmenter, SeveralSubjects, draw_findings
-from .photos import Photo
+from .photos import FAINT, Photo
 
 
 @dataclass(frozen=True)
@@ -48,7 +48,7 @@ def segment_photos(photos: Sequence[Photo], segmenter: Segmenter, prompt: str) -
         raise ValueError("there are no photos to segment: give 5-10 photos of one subject")
     usable, several, problems = 0, [], []
     for photo in photos:
-        if photo.mask is not None and photo.mask.any():
+        if photo.mask is not None and photo.mask.max() >= FAINT:
             result = SegmentedPhoto(photo)
         else:
             try:

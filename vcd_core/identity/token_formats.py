@@ -44,9 +44,10 @@ def load_id_token(path: Path) -> IDToken:
         vectors = vectors[None]
     if vectors.ndim != 2 or not vectors.is_floating_point() or 0 in vectors.shape:
         raise ValueError(f"{path} holds no ID token: its vectors are {tuple(vectors.shape)} {vectors.dtype}")
+    vectors = vectors.to(torch.float32, copy=True)  # not the file's own memory, which may be written anew
     if not torch.isfinite(vectors).all():
         raise ValueError(f"the vectors of {path} are not finite: it is damaged, or its training diverged")
-    return replace(token, vectors=vectors.float().clone())  # not the file's own memory, which may be written anew
+    return replace(token, vectors=vectors)
 
 
 def convert_id_token(source: Path, folder: Path, *, name: str = "", noun: str = "", overwrite: bool = False) -> Path:

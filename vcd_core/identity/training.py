@@ -300,7 +300,7 @@ def train_id_token(
         last = state if state.step > 0 else None
         state = replace(state, step=number, losses=(*state.losses, loss), parts=parts)
         rate = options.learning_rate_of(number)
-        state = vectors.update(state, rate, 1.0 if options.hold_norm else rate * options.weight_decay)
+        state = vectors.update(state, rate, 1.0 if options.hold_norm else min(1.0, rate * options.weight_decay))
         if state.headroom < LEAST_HEADROOM:
             raise TrainingDiverged("gradient", number, options.learning_rate, last)
         if not torch.isfinite(state.newest).all():

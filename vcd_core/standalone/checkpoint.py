@@ -20,6 +20,7 @@ _LOOKS_LIKE = (  # the first part of a name that occurs in any key decides
     ("cond_stage_model.model.", "a Stable Diffusion 2 checkpoint"),
     ("joint_blocks.", "a Stable Diffusion 3 model"),
     ("double_blocks.", "a Flux model"),
+    ("token_embedding.rows", "the demo's own model, which only `make demo` and the node Demo Model read"),
     (UNET_PREFIX, ""),
     ("motion_modules.", "a motion module: give it as the motion module"),
     ("control_model.", "a ControlNet"),

@@ -82,7 +82,8 @@ def exit_code(
     except (ValueError, OSError, MissingPackage, ImportError) as error:
         if isinstance(error, ModuleNotFoundError):  # not one that somebody has explained
             raise
-        sys.stderr.write(f"{program}: {' '.join(str(error).split())}\n")
+        lines = (" ".join(line.split()) for line in str(error).splitlines())
+        sys.stderr.write(f"{program}: {'; '.join(line for line in lines if line)}\n")
         return USER_ERROR
     return OK
 

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import torch
 
+from ..files import check_writable
 from ..motion import MotionModule, load_motion_module, merge_motion_lora, read_motion_lora
 from .checkpoint import load_checkpoint
 from .controlnet import Control, load_controlnet
@@ -44,9 +45,11 @@ def check_output(output: Path, suffixes: Collection[str]) -> None:
 
 
 def check_folder(what: str, folder: Path) -> None:
-    """Whether a folder is there or can be made; `what` the user gave is named if not."""
-    if file := next((part for part in (folder, *folder.parents) if part.exists() and not part.is_dir()), None):
-        raise ValueError(f"{what}: {file} is a file, name a folder")
+    """Raises the ValueError of `check_writable`; `what` the user gave is named."""
+    try:
+        check_writable(folder)
+    except ValueError as error:
+        raise ValueError(f"{what}: {error}") from error
 
 
 def motion_of(arguments: argparse.Namespace) -> MotionModule | None:

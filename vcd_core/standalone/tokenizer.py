@@ -47,9 +47,11 @@ def word_ids(words: str, tokenizer) -> list[int]:
 
 def check_length(prompt: Prompt, tokenizer) -> None:
     """Raises ValueError for a prompt that the text encoder would have to cut."""
-    count = sum(len(word_ids(piece, tokenizer)) if isinstance(piece, str) else len(piece) for piece in prompt)
+    learned = sum(len(piece) for piece in prompt if not isinstance(piece, str))
+    count = learned + sum(len(word_ids(piece, tokenizer)) for piece in prompt if isinstance(piece, str))
     if count > PROMPT_LENGTH - 2:
         words = " ".join(piece.strip() if isinstance(piece, str) else PLACEHOLDER for piece in prompt)
         raise ValueError(
-            f"the prompt {words!r} has {count} tokens, the text encoder takes {PROMPT_LENGTH - 2}: shorten it"
+            f"the prompt {words!r} has {count} tokens{f', {learned} of them learned' if learned else ''}, the text "
+            f"encoder takes {PROMPT_LENGTH - 2}: shorten it"
         )
