@@ -13,7 +13,7 @@ from torch import Tensor
 from vcd_core.faces import CropOptions, FaceJob, RefineOptions, find_faces, plan_faces, refine_faces
 from vcd_core.files import sha256_of
 from vcd_core.identity import Photo, Recipe, TrainingOptions, fingerprint, load_photos
-from vcd_core.metrics import Evaluator, FaceEmbedder, load_clip, load_dino
+from vcd_core.metrics import FLOW, Evaluator, FaceEmbedder, load_clip, load_dino
 from vcd_core.motion import MotionModule, load_motion_module
 from vcd_core.standalone.checkpoint import load_checkpoint
 from vcd_core.standalone.console import best_device
@@ -35,6 +35,16 @@ SCORES = {
     "face similarity": 1,
     "motion amplitude": 0,
     "flicker": -1,
+}
+MEANINGS = {
+    "CLIP-I": "cosine of every frame and every photo, mean over all pairs, by {clip}",
+    "DINO": "the same, by {dino}",
+    "CLIP-T": "cosine of every frame and the prompt, in which the noun stands for the subject, by {clip}",
+    "temporal, CLIP": "cosine of each frame and the next, by {clip}",
+    "temporal, DINO": "the same, by {dino}",
+    "face similarity": "cosine of the largest face of every frame and that of every photo, by {face}",
+    "motion amplitude": f"mean length of the flow from frame to frame, over the picture's diagonal, by {FLOW}",
+    "flicker": f"mean square of what differs when the next frame is laid over by its flow, by {FLOW}",
 }
 
 
@@ -97,6 +107,12 @@ class Networks:
     dino: str = "facebook/dino-vits16"
     face: Path | None = None
 
+    def named(self) -> dict[str, str]:
+        """For reports."""
+        face = NONE if self.face is None else f"insightface's {self.face.name}"
+        named = {"clip": self.clip, "dino": self.dino, "face": face}
+        return {name: "none, so it is missing" if one == NONE else one for name, one in named.items()}
+
 
 @functools.cache
 def _loaded(checkpoint: Path) -> StableDiffusion:
@@ -134,6 +150,7 @@ class FolderWorld:
         self.of, self.checkpoints, self.motion_file = subjects, checkpoints, motion_file
         self.options, self.steps, self.networks = options, steps, networks
         self.subjects, self.styles = tuple(subjects), tuple(checkpoints)
+        self.meanings = {name: text.format(**networks.named()) for name, text in MEANINGS.items()}
         files = [*checkpoints.values(), *([motion_file] if motion_file else [])]
         for file in files:
             if not file.is_file():

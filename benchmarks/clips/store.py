@@ -3,7 +3,7 @@
 import csv
 import io
 import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -96,6 +96,12 @@ class Store:
             except OSError as error:
                 raise ValueError(f"another run writes to {self.path}: wait for it, or give another out") from error
             yield
+
+
+def lines_of(path: Path, fingerprints: Collection[str]) -> bytes:
+    """Of a store's file what is of these clips, below its header; no other run need be over."""
+    header, *lines = path.read_bytes().splitlines(keepends=True)
+    return header + b"".join(line for line in lines if line.split(b",", 1)[0].decode() in fingerprints)
 
 
 def _line(values: Sequence[object]) -> bytes:

@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 import torch
 from anywhere import COUNT, FRAMES, PLAN, PRETENDED, Anywhere, Pretending
+from PIL import Image
 
 from benchmarks import identity
 from benchmarks.clips import folders, plan, report, running, store, summary, worlds
@@ -398,12 +399,25 @@ def test_differences_are_over_the_clips_that_both_have():
 
 
 @pytest.mark.parametrize(
-    ("low", "high", "more", "less"),
-    [(0.1, 0.3, "above", "below"), (-0.3, -0.1, "below", "above"), (-0.1, 0.1, "level", "level")],
+    ("low", "high", "subjects", "more", "less"),
+    [
+        (0.1, 0.3, 6, "above", "below"),
+        (-0.3, -0.1, 6, "below", "above"),
+        (-0.1, 0.1, 6, "level", "level"),
+        (0.1, 0.3, 5, "unknown", "unknown"),
+    ],
 )
-def test_a_verdict_needs_an_interval_without_0(low, high, more, less):
-    found = dict.fromkeys(Anywhere.scores, summary.Figure((low + high) / 2, low, high, 5, 5))
+def test_a_verdict_needs_an_interval_without_0_and_enough_subjects(low, high, subjects, more, less):
+    found = dict.fromkeys(Anywhere.scores, summary.Figure((low + high) / 2, low, high, subjects, subjects))
     assert summary.verdicts(found, Anywhere.scores) == {"alike": more, "flicker": less}
+
+
+def test_chance_alone_gives_a_verdict_no_more_often_than_one_time_in_twenty_by_the_signs():
+    """All differences to one side are 2 of 2^n equally likely signs, and then no resampled mean is on the other."""
+    assert 2 / 2**summary.FEWEST < 0.05 < 2 / 2 ** (summary.FEWEST - 1)
+    one_side = summary.figure((f"s{number}", 0.1 + number) for number in range(summary.FEWEST))
+    assert one_side.low > 0
+    assert summary.verdict(one_side) == "above"
 
 
 def test_the_report_tells_every_row_what_is_missing_and_what_is_stored(planned):
@@ -421,16 +435,21 @@ def test_the_report_tells_every_row_what_is_missing_and_what_is_stored(planned):
     assert "<td>7 of 2</td>" in page
     assert "vcd, ann_02_0: &lt;too&gt; large" in page
     assert "<td>lora</td>\n<td>1</td>" in page
-    assert "than lora: no different in" in page
+    assert "than lora: not to be told (fewer than 6 subjects) in <em>alike</em>, <em>flicker</em>" in page
+    assert "alike ↑: how bright" in page
     for name in re.findall(r'src="([^"]+)"', page):
         assert (one.out / name).stat().st_size > 500
     assert "sheet_01.jpg" in page
     assert "sheet_02.jpg" not in page
 
 
+class Six(Anywhere):
+    subjects = ("ann", "bob", "cat", "dan", "eve", "fay")
+
+
 def rows_of(text, head):
     """The lines of the first table of Markdown under a heading."""
-    table = text.split(f"## {head}\n", 1)[1].split("|", 1)[1].split("\n\n")[0]
+    table = text.split(f"## {head}\n", 1)[1].split("\n|", 1)[1].split("\n\n")[0]
     return [[cell.strip() for cell in line.strip("|").split("|")] for line in table.splitlines()[2:]]
 
 
@@ -458,18 +477,56 @@ def test_rows_are_told_over_the_clips_that_all_have(planned):
 )
 def test_a_published_ordering_is_told_beside_what_was_found(more, less, said, planned):
     claim = f"claims:\n  - {{more: '{more}', less: '{less}', score: alike, published: 'A_B 0.5 | 0.4'}}\n"
-    one, world = planned(PLAN + "  - {method: vcd, gamma: 0.5}\n" + claim), Anywhere()
+    text, world = PLAN.replace("subjects: 2", "subjects: 6") + "  - {method: vcd, gamma: 0.5}\n" + claim, Six()
+    one = planned(text, world)
     page = report.write_report(one, world, running.run(one, world), "python -m x").read_text(encoding="utf-8")
     line = page.split("Published orderings")[1].split("<tbody>")[1].split("</tr>")[0]
     assert f"{more} &gt; {less}" in line
     assert "A_B 0.5 | 0.4" in line
+    assert f"<td>{12 if 'lora' in (more, less) else 24} of 6</td>" in line
     assert said in line
 
 
-def test_the_report_is_copied_with_every_clip_and_picture(planned, tmp_path):
+def test_the_plot_is_over_the_clips_that_all_rows_have(planned, monkeypatch):
+    drawn = []
+    monkeypatch.setattr(report, "_plot", lambda path, table, scores: (drawn.append(table), path.touch()))
     one, world = planned(), Anywhere()
     report.write_report(one, world, running.run(one, world), "python -m x")
-    report.copy_report(one, tmp_path / "docs/evaluation")
+    (table,) = drawn
+    assert table["vcd"]["alike"] == table["lora"]["alike"]
+    assert table["vcd"]["alike"].clips == 4
+
+
+def test_a_sheet_begins_with_a_photo_of_each_subject(planned):
+    one, world = planned(PLAN.replace("sheets: 1", "sheets: 1\nkeep: false")), Anywhere()
+    report.write_report(one, world, running.run(one, world), "python -m x")
+    with Image.open(one.out / "sheet_01.jpg") as sheet:
+        width, height = sheet.size
+        levels = [sheet.getpixel((report.LABEL + 2 * report.CELL * column + 9, 29))[0] / 255 for column in range(2)]
+    assert (width, height) == (report.LABEL + 4 * report.CELL, 20 + 3 * report.CELL)
+    assert levels == pytest.approx([0, 1 / 3], abs=0.02)
+
+
+def test_a_run_of_which_nothing_could_be_made_has_a_report_that_says_why(planned, tmp_path):
+    def fail(number):
+        raise ValueError("no model")
+
+    one, world = planned(), Anywhere(fail)
+    outcome = running.run(one, world)
+    page = report.write_report(one, world, outcome, "python -m x").read_text(encoding="utf-8")
+    assert "There is no clip yet." in page
+    assert page.count("no model") == COUNT
+    report.copy_report(one, outcome, tmp_path / "docs")
+    assert sorted(path.name for path in (tmp_path / "docs").iterdir()) == ["README.md", "clips.csv"]
+
+
+def test_the_report_is_copied_with_every_clip_and_picture(planned, tmp_path):
+    """And with no clip of what the plan asked for before."""
+    running.run(planned(PLAN.replace("rows:", "rows:\n  - {method: vcd, gamma: 0.7}")), Anywhere())
+    one, world = planned(), Anywhere()
+    outcome = running.run(one, world)
+    report.write_report(one, world, outcome, "python -m x")
+    report.copy_report(one, outcome, tmp_path / "docs/evaluation")
     text = (tmp_path / "docs/evaluation/README.md").read_text(encoding="utf-8")
     for name in re.findall(r"!\[[^]]*\]\(([^)]+)\)", text):
         assert (tmp_path / "docs/evaluation" / name).read_bytes() == (one.out / name).read_bytes()

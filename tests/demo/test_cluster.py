@@ -151,7 +151,12 @@ def test_a_worker_that_is_killed_costs_its_piece_and_no_clip(address, planned, t
 def test_workers_have_the_project_s_code_though_no_path_of_theirs_leads_to_it(tmp_path):
     environment = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
     done = subprocess.run(
-        [sys.executable, "-c", SENT, str(ROOT)], cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=600
+        [sys.executable, "-c", SENT, str(ROOT)],
+        cwd=tmp_path,
+        env=environment,
+        capture_output=True,
+        text=True,
+        timeout=600,
     )
     assert done.returncode == 0, done.stderr
     found = json.loads(done.stdout)

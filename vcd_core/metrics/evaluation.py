@@ -7,10 +7,9 @@ import torch
 from torch import Tensor
 
 from ..vision.opencv import import_cv2
-from . import movement
 from .backgrounds import background, resized_mask
 from .embedders import Embedder
-from .movement import motion_and_flicker
+from .movement import FLOW, motion_and_flicker
 from .report import ClipScores, Score
 from .similarity import leakage, neighbour_similarity, reference_similarity, text_similarity
 
@@ -178,7 +177,7 @@ class Evaluator:
         if not len(known):
             return Score(name, "", missing="in no two neighbouring frames the same is to be seen: cuts or noise")
         remark = "" if len(known) == len(pairs) else f"{len(known)} of {len(pairs)} pairs of frames"
-        return _score(name, movement.NAME, known, remark)
+        return _score(name, FLOW, known, remark)
 
     def _backgrounds_of(self, places: Tensor | None, has_masks: bool) -> Iterator[Score]:
         names = ("background similarity", "background leakage")
