@@ -128,11 +128,48 @@ def test_other_settings_are_other_clips_and_what_was_learned_is_used_again(plann
 
 def test_two_runs_at_once_are_refused(planned):
     one = planned()
-    with (
-        store.Store(one.out / running.CLIPS, tuple(Anywhere.scores)).alone(),
-        pytest.raises(ValueError, match="another run writes to"),
-    ):
+    file = one.out / running.CLIPS
+    with store.alone(file):
+        file.write_bytes(b"fingerprint,meth")  # as a run leaves it for a moment
+        with pytest.raises(ValueError, match="another run writes to"):
+            running.run(one, Anywhere())
+        assert file.read_bytes() == b"fingerprint,meth", "it is the other run's"
+    running.run(one, Anywhere())
+    assert len(lines_of(one)) == COUNT
+
+
+@pytest.mark.parametrize("damage", [b"x,y,z", b"\x00\xff", b'"', b",,,,,,,,,", b"f,vcd,,ann,p,one,0.5,0.5,,1.0"])
+def test_a_damaged_line_is_named_and_left_alone(damage, planned, unbroken):
+    one = planned()
+    running.run(one, Anywhere())
+    file = one.out / running.CLIPS
+    lines = file.read_bytes().split(b"\n")
+    file.write_bytes(b"\n".join([*lines[:2], damage, *lines[3:]]))
+    with pytest.raises(ValueError, match=r"clips.csv, line 3 is damaged: delete that line"):
         running.run(one, Anywhere())
+    file.write_bytes(b"\n".join([*lines[:2], *lines[3:]]))
+    again = Anywhere()
+    running.run(one, again)
+    assert again.made == 1
+    assert sorted(lines_of(one)) == sorted(unbroken)
+
+
+def test_what_was_learned_and_is_damaged_is_named_and_costs_no_other_subject(planned):
+    one = planned()
+    running.run(one, Anywhere())
+    (file,) = (one.out / running.LEARNED).glob("vcd-ann-*")
+    file.write_bytes(file.read_bytes()[:20])
+    outcome = running.run(one, again := Anywhere())
+    assert (outcome.failed, again.made) == ([], 0), "its clips are there"
+    assert outcome.parameters.keys() == {"lora"}
+    (one.out / running.CLIPS).unlink()
+    outcome = running.run(one, Anywhere())
+    assert {(clip.split("_")[0], why.partition(" (")[0]) for clip, why in outcome.failed} == {
+        ("vcd, ann", f"{file} is damaged")
+    }
+    assert len(outcome.failed) == 4
+    file.unlink()
+    assert running.run(one, Anywhere()).failed == []
 
 
 def test_a_file_of_other_scores_is_left_alone(planned):
@@ -197,6 +234,18 @@ def test_a_broken_video_among_many_is_reported(planned, tmp_path):
     failed = dict(outcome.failed)
     assert list(failed) == ["theirs, bob_01_0", "theirs, cat_01_0"]
     assert "SUBJECT_PROMPT_SEED" in failed["theirs, cat_01_0"]
+
+
+@pytest.mark.parametrize("what", ["photos", "recipe"])
+def test_videos_are_scored_anew_when_there_are_other_photos_or_another_noun(what, planned, tmp_path, monkeypatch):
+    write_video(tmp_path / "ann_01_0.mp4", torch.full((FRAMES, 16, 16, 3), 0.5), 8.0)
+    rows = f'subjects: 1\nprompts: ["a {{}}"]\nrows:\n  - {{name: theirs, videos: "{tmp_path}"}}\n'
+    for _ in range(2):
+        running.run(planned(rows), Anywhere())
+    assert len(lines_of(planned(rows))) == 1
+    monkeypatch.setattr(Anywhere, what, lambda self, subject, own=getattr(Anywhere, what): own(self, "bob"))
+    running.run(planned(rows), Anywhere())
+    assert len(lines_of(planned(rows))) == 2
 
 
 def test_a_video_whose_last_frames_are_missing_is_not_scored(tmp_path, monkeypatch):
