@@ -243,7 +243,8 @@ def test_videos_are_scored_anew_when_there_are_other_photos_or_another_noun(what
     for _ in range(2):
         running.run(planned(rows), Anywhere())
     assert len(lines_of(planned(rows))) == 1
-    monkeypatch.setattr(Anywhere, what, lambda self, subject, own=getattr(Anywhere, what): own(self, "bob"))
+    own = getattr(Anywhere, what)
+    monkeypatch.setattr(Anywhere, what, lambda self, subject: own(self, "bob"))
     running.run(planned(rows), Anywhere())
     assert len(lines_of(planned(rows))) == 2
 
