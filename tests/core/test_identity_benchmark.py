@@ -269,7 +269,11 @@ def test_a_video_whose_last_frames_are_missing_is_not_scored(tmp_path, monkeypat
         ('prompts: ["a {}"]\nrows:\n  - {method: vcd, style: x}', 4, "style must be one of plain, ink"),
         ('prompts: ["a {}"]\nrows:\n  - {method: vcd, masks: 3}', 4, "masks must be true or false"),
         ('prompts: ["a {}"]\nrows:\n  - {method: vcd, settings: {lr: 1}}', 4, "no setting 'lr'; it has rate"),
-        ('prompts: ["a {}"]\nrows:\n  - {method: vcd, settings: {rate: x}}', 4, "rate must be a number, not 'x'"),
+        (
+            'prompts: ["a {}"]\nrows:\n  - {method: vcd, settings: {rate: x}}',
+            4,
+            "rate must be a number, 0 or more, not 'x'",
+        ),
         ('prompts: ["a {}"]\nrows:\n  - {method: vcd}\n  - {method: vcd}', 5, "a second row is called vcd"),
         ('prompts: ["a {}"]\nrows:\n  - {method: vcd, prompts: 2}', 4, "prompts must be a number from 1 to 1, not 2"),
         ('prompts:\n  - "a {}"\n  - "a b"\nrows: [{method: vcd}]', 4, "a prompt is a text in one line with one {}"),
@@ -289,6 +293,15 @@ def test_a_video_whose_last_frames_are_missing_is_not_scored(tmp_path, monkeypat
         ),
         ('prompts: ["a {}"]\nrows: [vcd]', 3, "a row is a table with the keys method"),
         ('prompts: ["a {}"]', 1, "rows must be a list"),
+        ('prompts: ["a {}"]\nseeds: 1\nrows: [{method: vcd}]\nseeds: 2', 5, "the key 'seeds' is there twice: take"),
+        ('prompts: ["a {}"]\nrows:\n  - {method: vcd, gamma: 0, gamma: 1}', 4, "the key 'gamma' is there twice"),
+        ('prompts: ["a {}"]\nseeds: [1, x]\nrows: [{method: vcd}]', 3, "a seed must be a number from 0 to .*, not 'x'"),
+        ('prompts: ["a {}"]\nrows:\n  - {method: vcd, name: }', 4, "name must be a text, not None"),
+        ('prompts: ["a {}"]\nrows:\n  - {method: [vcd]}', 4, r"method must be a text, not \['vcd'\]"),
+        ('prompts: ["a {}"]\nrows:\n  - {name: x, videos: 3}', 4, "videos must be a text, not 3"),
+        ('prompts: ["a {}"]\nrows:\n  - {method: vcd, settings: {rate: -1}}', 4, "rate must be a number, 0 or more"),
+        ('prompts: ["a {}"]\nrows:\n  - {method: vcd, settings: {rate: .nan}}', 4, "rate must be a number, 0 or more"),
+        ('prompts: ["a {}"]\nrows:\n  - {method: vcd, settings: {rate: true}}', 4, "rate must be a number, 0 or more"),
     ],
 )
 def test_a_malformed_plan_says_in_which_line_and_what_is_allowed(text, line, said, planned):
@@ -305,7 +318,12 @@ def test_a_malformed_plan_says_in_which_line_and_what_is_allowed(text, line, sai
         ("world: demo\nclip: {frames: many}", 2, "frames must be a number, not 'many'"),
         ("world: demo\nclip: {size: 256}", 2, "clips of the demo have frames, steps and cfg; size cannot be set"),
         ("world: demo\nsteps: 0", 2, "steps of learning must be a number, 1 or more, not 0"),
+        ("world: [demo]", 1, "world must be one of demo"),
+        ("world: demo\nclip: {cfg: .nan}", 2, "cfg must be a number, not nan"),
         ("photos: x", 1, "the key checkpoint is needed"),
+        ("checkpoint: x\nphotos: y\nstyles: {base: z}", 3, "base is the checkpoint itself"),
+        ("checkpoint: x\nphotos: y\nstyles: {ink: 3}", 3, "ink must be a text, not 3"),
+        ("checkpoint: x\nphotos: y\nclip_scores: {}", 3, "clip_scores must be a text, not {}"),
         ("checkpoint: x\nphotos: nowhere", 2, "there is no folder nowhere"),
     ],
 )
@@ -316,7 +334,14 @@ def test_a_world_that_cannot_be_opened_says_in_which_line_and_what_is_allowed(te
         worlds.open_world(plan.read_source(file))
 
 
-@pytest.mark.parametrize(("content", "said"), [("a: [", "is no YAML"), ("- a", "must be a table with the keys out")])
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        ("a: [", "is no YAML"),
+        ("- a", "must be a table with the keys out"),
+        ("rows: &a [*a]", "has a part that is within itself"),
+    ],
+)
 def test_a_file_that_is_no_plan_is_refused(content, said, tmp_path):
     file = tmp_path / "plan.yaml"
     file.write_text(content)
@@ -548,7 +573,7 @@ def test_the_plot_is_over_the_clips_that_all_rows_have(planned, monkeypatch):
 
 
 def test_a_sheet_begins_with_a_photo_of_each_subject(planned):
-    one, world = planned(PLAN.replace("sheets: 1", "sheets: 1\nkeep: false")), Anywhere()
+    one, world = planned(), Anywhere()
     report.write_report(one, world, running.run(one, world), "python -m x")
     with Image.open(one.out / "sheet_01.jpg") as sheet:
         width, height = sheet.size
@@ -596,3 +621,20 @@ def test_as_a_benchmark_less_is_better_over_the_clips_of_both():
     (alike,) = identity.cases_of({"vcd": ours, "lora": [scored("ann", "p", 0, similarity=0.6)], "neti": []})
     assert (alike["case"], alike["unit"]) == ("unlikeness, lora", "1")
     assert (alike["ours"], alike["peer"], alike["ratio"]) == pytest.approx((0.1, 0.4, 0.25))
+
+
+@pytest.mark.parametrize(("value", "said"), [("2.7", "a whole number, 0 or more, not 2.7"), ("3", "")])
+def test_a_setting_that_counts_is_a_whole_number(value, said, planned, real_methods):
+    text = f'prompts: ["a {{}}"]\nrows: [{{method: lora, settings: {{rank: {value}, rate: 1e-4}}}}]'
+    if said:
+        with pytest.raises(ValueError, match=f"line 3: rank must be {said}"):
+            planned(text)
+    else:
+        assert planned(text).rows[0].settings == {"rank": 3, "rate": 1e-4}
+
+
+def test_out_is_a_text(tmp_path):
+    file = tmp_path / "plan.yaml"
+    file.write_text('out:\nprompts: ["a {}"]\nrows: [{method: vcd}]')
+    with pytest.raises(ValueError, match="line 1: out must be a text, not None"):
+        plan.plan_of(plan.read_source(file), Anywhere())
