@@ -135,9 +135,16 @@ def run(
                 store.add(scored)
                 done[scored.fingerprint] = scored
     clips: dict[str, list[Scored]] = {row.name: [] for row in plan.rows}
+    lacking = 0
     for one in wanted:
-        if keys.get(_key(one)) in done:
-            clips[one.row.name].append(done[keys[_key(one)]])
+        if (clip := done.get(keys.get(_key(one)))) is not None:
+            clips[one.row.name].append(clip)
+            lacking += clip.of == (one.row.method, one.row.ablation) and _lacks(one, clip.fingerprint, plan)
+    if lacking:
+        say(
+            f"of {lacking} clips that were made before there is no picture or video, which the plan did not ask for "
+            f"then: take their lines out of {plan.out / CLIPS} to make them again"
+        )
     return Outcome(clips, failed, *_sizes(plan, learned, clips))
 
 
@@ -192,13 +199,32 @@ def _keep(one: Wanted, clip: Tensor, plan: Plan, world: World, key: str) -> None
     """Writes what is shown of a clip, and if the plan says so all of it."""
     from PIL import Image
 
-    if one.number <= plan.sheets and one.seed == one.row.seeds[0]:
+    if _is_shown(one, plan):
         chosen = clip[torch.linspace(0, len(clip) - 1, SHOWN).round().long()]
         pixels = (torch.cat(list(chosen), 1).clamp(0, 1) * 255).round().byte().cpu().numpy()
         with unfinished_file(frames_file(plan, key)) as unfinished:
             Image.fromarray(pixels).save(unfinished, format="JPEG", quality=90)
-    if plan.keep and one.row.videos is None:
-        write_video(plan.out / VIDEOS / one.row.name.replace("/", "-") / f"{one.stem}.mp4", clip, world.fps)
+    if _is_kept(one, plan):
+        write_video(_kept_video(one, plan), clip, world.fps)
+
+
+def _is_shown(one: Wanted, plan: Plan) -> bool:
+    return one.number <= plan.sheets and one.seed == one.row.seeds[0]
+
+
+def _is_kept(one: Wanted, plan: Plan) -> bool:
+    return plan.keep and one.row.videos is None
+
+
+def _kept_video(one: Wanted, plan: Plan) -> Path:
+    return plan.out / VIDEOS / one.row.name.replace("/", "-") / f"{one.stem}.mp4"
+
+
+def _lacks(one: Wanted, key: str, plan: Plan) -> bool:
+    """Whether a clip was made when a plan did not yet ask for what this one keeps of it."""
+    return (_is_shown(one, plan) and not frames_file(plan, key).exists()) or (
+        _is_kept(one, plan) and not _kept_video(one, plan).exists()
+    )
 
 
 def frames_file(plan: Plan, key: str) -> Path:

@@ -37,6 +37,11 @@ class Scored:
     def asked(self) -> Asked:
         return self.subject, self.prompt, self.seed
 
+    @property
+    def of(self) -> tuple[str, str]:
+        """Method and ablation of the row that it was made for; others may have it too."""
+        return self.method, self.ablation
+
 
 class Store:
     """A CSV file that grows by a line a clip.

@@ -616,6 +616,17 @@ def test_clips_are_kept_only_if_the_plan_says_so(keep, planned):
     assert len(list(one.out.rglob("*.mp4"))) == (COUNT if keep else 0)
 
 
+def test_clips_made_before_the_plan_kept_them_are_counted(planned):
+    said = []
+    running.run(planned(), Anywhere(), said.append)
+    assert not [line for line in said if "no picture or video" in line]
+    more = PLAN.replace("sheets: 1", "sheets: 2")  # of the second prompt vcd drew two subjects
+    running.run(planned(more), Anywhere(), said.append)
+    assert said[-1].startswith("of 2 clips that were made before")
+    running.run(planned(more + "keep: true\n"), Anywhere(), said.append)
+    assert said[-1].startswith(f"of {COUNT} clips that were made before")
+
+
 def test_as_a_benchmark_less_is_better_over_the_clips_of_both():
     ours = [scored("ann", "p", 0, similarity=0.9), scored("ann", "q", 0, similarity=0.1)]
     (alike,) = identity.cases_of({"vcd": ours, "lora": [scored("ann", "p", 0, similarity=0.6)], "neti": []})
