@@ -58,7 +58,7 @@ def run_plan(arguments: argparse.Namespace) -> None:
     if arguments.sizes:
         from benchmarks.baselines import sizes
 
-        sys.stdout.write(sizes.as_text() + "\n")
+        sys.stdout.write((sizes.as_json() if arguments.json else sizes.as_text()) + "\n")
         return
     from benchmarks.baselines.sizes import readable
     from benchmarks.clips.plan import plan_of, read_source

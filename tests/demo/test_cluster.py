@@ -148,6 +148,18 @@ def test_a_worker_that_is_killed_costs_its_piece_and_no_clip(address, planned, t
     assert left_by(tmp_path / "out") == left_by(tmp_path / "unbroken")
 
 
+@pytest.mark.parametrize("error", [ConnectionError, RuntimeError])
+def test_a_cluster_that_does_not_answer_is_named(error, monkeypatch):
+    def init(*_, **__):
+        raise error("timed\nout")
+
+    monkeypatch.setattr(ray, "is_initialized", lambda: False)
+    monkeypatch.setattr(ray, "init", init)
+    refused = pytest.raises(ValueError, match=r"no Ray cluster answers at 10\.0\.0\.1:6379 \(timed out\)")
+    with refused, cluster.connected("10.0.0.1:6379"):
+        pass
+
+
 def test_workers_have_the_project_s_code_though_no_path_of_theirs_leads_to_it(tmp_path):
     environment = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
     done = subprocess.run(
