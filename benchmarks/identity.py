@@ -58,7 +58,7 @@ def run_plan(arguments: argparse.Namespace) -> None:
     if arguments.sizes:
         from benchmarks.baselines import sizes
 
-        sys.stdout.write(sizes.as_text() + "\n")
+        sys.stdout.write((sizes.as_json() if arguments.json else sizes.as_text()) + "\n")
         return
     from benchmarks.baselines.sizes import readable
     from benchmarks.clips.plan import plan_of, read_source
@@ -73,7 +73,7 @@ def run_plan(arguments: argparse.Namespace) -> None:
     outcome = run(plan, world, say, make)
     page = write_report(plan, world, outcome, shlex.join(["python", "-m", "benchmarks.identity", str(arguments.plan)]))
     if arguments.docs is not None:
-        copy_report(plan, arguments.docs)
+        copy_report(plan, outcome, arguments.docs)
     cases = cases_of(outcome.clips)
     sys.stdout.write(json.dumps(as_object("identity", cases)) + "\n" if arguments.json else as_table("identity", cases))
     for name, count in outcome.parameters.items():

@@ -44,6 +44,15 @@ PROMPTS = tuple(
 )
 """The first five are of every framing, and stand; each five after them do something else."""
 SCORES = {"similarity": 1, "place right": 1, "leak": -1, "smoothness": 1, "motion": 0, "flicker": -1}
+MEANINGS = {
+    "similarity": "share of the subject's attributes that the demo's reader, a network trained on this world, finds in "
+    "a frame, colours by their nearness; 0 where it sees no face",
+    "place right": "share of the frames in which the reader sees the place that the prompt names",
+    "leak": "share of the frames in which it sees a place of the photos, which no prompt names",
+    "smoothness": "correlation of the pixels of each frame and the next",
+    "motion": "mean length of the optical flow (DIS) from frame to frame, over the picture's diagonal",
+    "flicker": "mean square of what differs when the next frame is laid over by its flow",
+}
 VERSION = 1  # of how clips are drawn and scored here
 
 
@@ -76,6 +85,7 @@ class DemoWorld:
     prompts: Sequence[str] = PROMPTS
     styles: Sequence[str] = world.STYLES
     scores: Mapping[str, int] = SCORES
+    meanings: Mapping[str, str] = MEANINGS
     fps = run.FPS
 
     def __init__(self, options: ClipOptions, steps: int) -> None:

@@ -22,7 +22,8 @@ from .running import Made, Work
 from .world import World
 
 ROOT = Path(__file__).parents[2]
-NOT_CODE = ["/*", "!/benchmarks", "!/demo", "!/vcd_core"]  # as in a .gitignore
+# As in a .gitignore, but that Ray asks about the folder itself first, as ".", and sends nothing where that is left out.
+NOT_CODE = ["/*", "!/.", "!/benchmarks", "!/demo", "!/vcd_core"]
 # Ray counts it as a try, too, where it cannot reach a worker that is dead and does not know yet: about one a second.
 RETRIES = 1  # of a piece, by Ray, before another worker may try
 PATIENCE = 100  # until a worker is there again
@@ -39,26 +40,34 @@ def make_on(address: str | None, open_world: Callable[[], World]) -> Callable[[W
 
     def make(work: Work) -> Iterator[Made]:
         if pieces := pieces_of(work):
-            with _connected(address):
+            with connected(address):
                 yield from make_in_pieces(work, pieces, RayPool(_workers(open_world, work)))
 
     return make
 
 
 @contextmanager
-def _connected(address: str | None) -> Iterator[None]:
-    """A connection to a cluster, to which our code is uploaded; if there is one already, that as it is."""
+def connected(address: str | None) -> Iterator[None]:
+    """A connection to a cluster, to which our code is uploaded; if there is one already, that as it is.
+
+    Raises:
+        ValueError: no cluster answers at the address.
+    """
     if ray.is_initialized():
         yield
         return
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
     os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")  # as it will be; without it there is a warning
     code = {"working_dir": str(ROOT), "excludes": NOT_CODE}
-    with (
-        redirect_stdout(sys.stderr),  # where Ray tells of workers that died
-        ray.init(address, runtime_env=code, log_to_driver=False, logging_level=logging.ERROR),
-    ):
-        yield
+    with redirect_stdout(sys.stderr):  # where Ray tells of workers that died
+        try:
+            connection = ray.init(address, runtime_env=code, log_to_driver=False, logging_level=logging.ERROR)
+        except (RuntimeError, ConnectionError) as error:
+            asked = "on this machine" if address is None else f"at {address}"
+            why = " ".join(str(error).split())
+            raise ValueError(f"no Ray cluster answers {asked} ({why}): see `ray status` there") from error
+        with connection:
+            yield
 
 
 def _workers(open_world: Callable[[], World], work: Work) -> list[ActorHandle]:

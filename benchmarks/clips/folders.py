@@ -13,7 +13,7 @@ from torch import Tensor
 from vcd_core.faces import CropOptions, FaceJob, RefineOptions, find_faces, plan_faces, refine_faces
 from vcd_core.files import sha256_of
 from vcd_core.identity import Photo, Recipe, TrainingOptions, fingerprint, load_photos
-from vcd_core.metrics import Evaluator, FaceEmbedder, load_clip, load_dino
+from vcd_core.metrics import FLOW, Evaluator, FaceEmbedder, load_clip, load_dino
 from vcd_core.motion import MotionModule, load_motion_module
 from vcd_core.standalone.checkpoint import load_checkpoint
 from vcd_core.standalone.console import best_device
@@ -24,6 +24,7 @@ from vcd_core.standalone.tiles import TileOptions, refine_in_tiles
 from vcd_core.vision import FaceDetector, load_centerface, load_insight_faces
 
 CUSTOM_CONCEPT, DREAMBOOTH = "dataset.json", "prompts_and_classes.txt"
+HIDDEN = (".", "@eaDir", "__MACOSX")  # what editors, a NAS and macOS leave beside the photos
 NONE = "none"
 BASE = "base"
 SCORES = {
@@ -35,6 +36,16 @@ SCORES = {
     "face similarity": 1,
     "motion amplitude": 0,
     "flicker": -1,
+}
+MEANINGS = {
+    "CLIP-I": "cosine of every frame and every photo, mean over all pairs, by {clip}",
+    "DINO": "the same, by {dino}",
+    "CLIP-T": "cosine of every frame and the prompt, in which the noun stands for the subject, by {clip}",
+    "temporal, CLIP": "cosine of each frame and the next, by {clip}",
+    "temporal, DINO": "the same, by {dino}",
+    "face similarity": "cosine of the largest face of every frame and that of every photo, by {face}",
+    "motion amplitude": f"mean length of the flow from frame to frame, over the picture's diagonal, by {FLOW}",
+    "flicker": f"mean square of what differs when the next frame is laid over by its flow, by {FLOW}",
 }
 
 
@@ -57,7 +68,8 @@ def subjects_in(folder: Path, nouns: str | Mapping[str, str] = "") -> dict[str, 
     """
     if not folder.is_dir():
         raise ValueError(f"there is no folder {folder}: give one that holds a folder of photos for each subject")
-    found = {path.name: Subject(path, "") for path in sorted(folder.iterdir()) if path.is_dir()}
+    places = [path for path in sorted(folder.iterdir()) if path.is_dir() and not path.name.startswith(HIDDEN)]
+    found = {path.name: Subject(path, "") for path in places}
     if (folder / CUSTOM_CONCEPT).is_file():
         found = _custom_concepts(folder)
     elif (file := folder / DREAMBOOTH).is_file():
@@ -97,6 +109,12 @@ class Networks:
     dino: str = "facebook/dino-vits16"
     face: Path | None = None
 
+    def named(self) -> dict[str, str]:
+        """For reports."""
+        face = NONE if self.face is None else f"insightface's {self.face.name}"
+        named = {"clip": self.clip, "dino": self.dino, "face": face}
+        return {name: "none, so it is missing" if one == NONE else one for name, one in named.items()}
+
 
 @functools.cache
 def _loaded(checkpoint: Path) -> StableDiffusion:
@@ -134,12 +152,15 @@ class FolderWorld:
         self.of, self.checkpoints, self.motion_file = subjects, checkpoints, motion_file
         self.options, self.steps, self.networks = options, steps, networks
         self.subjects, self.styles = tuple(subjects), tuple(checkpoints)
+        self.evaluator = functools.lru_cache(maxsize=None)(self._evaluator)
+        self.meanings = {name: text.format(**networks.named()) for name, text in MEANINGS.items()}
         files = [*checkpoints.values(), *([motion_file] if motion_file else [])]
         for file in files:
             if not file.is_file():
                 raise ValueError(f"there is no file {file}: check the name")
         hashes = [sha256_of(file) for file in files]
         self.fingerprint = fingerprint(hashes, options, networks.clip, networks.dino, str(networks.face))
+        _ = self.embedders  # a clip should not be drawn and then nobody be there to score it
         if self.motion is not None and options.frames > (most := self.motion.config.max_frames):
             raise ValueError(f"the motion module knows {most} frames at most, not {options.frames}")
 
@@ -177,13 +198,14 @@ class FolderWorld:
         return Recipe(self.of[subject].noun, self.options.size, options=TrainingOptions(steps=self.steps))
 
     def clip(self, model: StableDiffusion, subject: Prompt, prompt: str, seed: int, gamma: float, stage: str) -> Tensor:
+        detector = None if stage == "t2v" else self.detector  # before the clip: it may be missing
         before, after = prompt.split("{}")
         words = [before, *subject, after]
         clip = make_clip(model, words, [""], replace(self.options, gamma=gamma, seed=seed), self.motion)
         sampling = Sampling(gamma=gamma, seed=seed)
-        if stage != "t2v":
+        if detector is not None:
             crop, options = CropOptions(), RefineOptions(gamma=gamma, seed=seed)
-            plan = plan_faces(find_faces(clip, self.detector), crop)
+            plan = plan_faces(find_faces(clip, detector), crop)
             refine = face_refiner(model, words, [""], sampling, self.motion)
             jobs = [FaceJob(path, refine) for path in plan.paths]
             clip = torch.stack([frame.image for frame in refine_faces(clip, jobs, crop, options)])
@@ -192,11 +214,10 @@ class FolderWorld:
         return clip
 
     def score(self, subject: str, prompt: str, clip: Tensor) -> dict[str, float]:
-        photos = self.photos(subject)
-        evaluator = Evaluator(
-            [photo.image for photo in photos],
-            prompt=prompt.replace("{}", f"a {self.of[subject].noun}"),
-            **self.embedders,
-        )
+        evaluator = self.evaluator(subject).with_prompt(prompt.replace("{}", f"a {self.of[subject].noun}"))
         scores = evaluator.score(clip).scores
         return {one.name: one.mean for one in scores if not one.missing and one.name in self.scores}
+
+    def _evaluator(self, subject: str) -> Evaluator:
+        """One for all clips of a subject, whose photos are looked at once."""
+        return Evaluator([photo.image for photo in self.photos(subject)], **self.embedders)

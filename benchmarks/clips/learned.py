@@ -1,9 +1,12 @@
 """What methods learned and what models drew of a class, kept in files by what they follow from."""
 
-from collections.abc import Callable
+import math
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 
+from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file, save
 from torch import Tensor
 
@@ -89,10 +92,29 @@ class Learned:
         return weights_sample(model.unet, model.text_encoder, model.vae)
 
 
+def parameters_in(file: Path) -> int:
+    """How many numbers; raises ValueError where the file is damaged."""
+    with _explained(file), safe_open(file, framework="pt") as content:
+        return sum(math.prod(content.get_slice(name).get_shape()) for name in content.keys())  # noqa: SIM118
+
+
+@contextmanager
+def _explained(file: Path) -> Iterator[None]:
+    try:
+        yield
+    except SafetensorError as error:
+        raise ValueError(f"{file} is damaged ({error}): delete it, and it is made again") from error
+
+
 def _kept(file: Path, make: Callable[[], Tensors]) -> Tensors:
-    """A file's tensors; where it is not there they are made and written, whole or not at all."""
+    """A file's tensors; where it is not there they are made and written, whole or not at all.
+
+    Raises:
+        ValueError: it is there, but damaged; or from `make`.
+    """
     if not file.exists():
         content = save({name: value.contiguous().cpu() for name, value in make().items()}, {"format": "pt"})
         with unfinished_file(file) as unfinished:
             unfinished.write_bytes(content)
-    return load_file(file)
+    with _explained(file):
+        return load_file(file)

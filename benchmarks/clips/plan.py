@@ -1,5 +1,6 @@
 """Which clips are wanted: rows x subjects x prompts x seeds, from a YAML file."""
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from pathlib import Path
@@ -158,7 +159,12 @@ def read_source(file: Path) -> Source:
         ) from error
     if not isinstance(content, dict):
         raise ValueError(f"{file} must be a table with the keys {', '.join(PLAN_KEYS)}")
-    source = Source(file, content, _lines(node))
+    try:
+        source = Source(file, content, _lines(node))
+    except RecursionError as error:
+        raise ValueError(f"{file} has a part that is within itself: write it out") from error
+    except DoubleKey as error:
+        raise ValueError(f"{file}, {error}") from error
     _check_keys(source, (), content, WORLD_KEYS | PLAN_KEYS)
     return source
 
@@ -180,7 +186,7 @@ def plan_of(source: Source, world: World) -> Plan:
         if name in names[:number]:
             raise source.wrong(("rows", number), f"a second row is called {name}: give it a name of its own")
     return Plan(
-        Path(str(content.get("out", "out/identity"))),
+        Path(text_in(source, ("out",), content.get("out", "out/identity"))),
         _typed(source, ("keep",), content.get("keep", False), bool),
         _counted(source, ("class_pictures",), content.get("class_pictures", 32), 1, 10000),
         _counted(source, ("sheets",), content.get("sheets", min(5, len(prompts))), 0, len(prompts)),
@@ -209,7 +215,10 @@ def _row(source: Source, place: Place, row: object, world: World, whole: tuple[S
         raise source.wrong(place, f"a row is a table with the keys {', '.join(ROW_KEYS)}, not {row!r}")
     _check_keys(source, place, row, ROW_KEYS)
     videos = row.get("videos")
-    method = str(row.get("method", row.get("name", "")))
+    for key in ("method", "name", "videos"):
+        if key in row:
+            text_in(source, (*place, key), row[key])
+    method = row.get("method", row.get("name", ""))
     if videos is None and method not in METHODS:
         raise source.wrong((*place, "method"), f"there is no method {method!r}; there are {', '.join(METHODS)}")
     if not method:
@@ -228,9 +237,7 @@ def _row(source: Source, place: Place, row: object, world: World, whole: tuple[S
         f"style {style}": style != world.styles[0],
         ", ".join(f"{name} {value}" for name, value in settings.items()): bool(settings),
     }
-    ablation = (
-        str(row["name"]) if "name" in row and "method" in row else ", ".join(s for s, yes in differs.items() if yes)
-    )
+    ablation = row["name"] if "name" in row and "method" in row else ", ".join(s for s, yes in differs.items() if yes)
     chosen = [
         all_there[: _counted(source, (*place, key), row.get(key, len(all_there)), 1, len(all_there))]
         for key, all_there in zip(("subjects", "prompts", "seeds"), whole, strict=True)
@@ -243,7 +250,7 @@ def _row(source: Source, place: Place, row: object, world: World, whole: tuple[S
         float(gamma),
         stage,
         style,
-        None if videos is None else Path(str(videos)),
+        None if videos is None else Path(videos),
         *chosen,
     )
 
@@ -258,11 +265,24 @@ def _settings(source: Source, place: Place, settings: object, method: str) -> Ma
             raise source.wrong(
                 (*place, name), f"{method} has no setting {name!r}; it has {', '.join(sorted(known)) or 'none'}"
             )
-        try:
-            found[name] = type(getattr(METHODS[method](), name))(value)  # YAML takes 1e-4 for a text
-        except (TypeError, ValueError) as error:
-            raise source.wrong((*place, name), f"{name} must be a number, not {value!r}") from error
+        kind = type(getattr(METHODS[method](), name))
+        number = _number(value)
+        if number is None or number < 0 or kind(number) != number:
+            whole = "whole number" if kind is int else "number"
+            raise source.wrong((*place, name), f"{name} must be a {whole}, 0 or more, not {value!r}")
+        found[name] = kind(number)
     return found
+
+
+def _number(value: object) -> float | None:
+    """None for what is no finite number; YAML takes 1e-4 for a text."""
+    if isinstance(value, bool) or not isinstance(value, (int, float, str)):
+        return None
+    try:
+        number = float(value)
+    except ValueError:
+        return None
+    return number if math.isfinite(number) else None
 
 
 def _prompts(source: Source, world: World) -> Sequence[str]:
@@ -285,7 +305,7 @@ def _prompts(source: Source, world: World) -> Sequence[str]:
 def _seeds(source: Source, asked: object) -> Sequence[int]:
     if not isinstance(asked, list):
         return range(_counted(source, ("seeds",), asked, 1, 10**6))
-    seeds = [_counted(source, ("seeds", number), seed, 0, 2**63) for number, seed in enumerate(asked)]
+    seeds = [_counted(source, ("seeds", number), seed, 0, 2**63, "a seed") for number, seed in enumerate(asked)]
     if len(set(seeds)) < len(seeds) or not seeds:
         raise source.wrong(("seeds",), "seeds must be different ones, at least one")
     return seeds
@@ -303,9 +323,16 @@ def _some(source: Source, place: Place, asked: object, known: Sequence[str]) -> 
     return asked
 
 
-def _counted(source: Source, place: Place, value: object, least: int, most: int) -> int:
+def _counted(source: Source, place: Place, value: object, least: int, most: int, called: str = "") -> int:
     if isinstance(value, bool) or not isinstance(value, int) or not least <= value <= most:
-        raise source.wrong(place, f"{place[-1]} must be a number from {least} to {most}, not {value!r}")
+        raise source.wrong(place, f"{called or place[-1]} must be a number from {least} to {most}, not {value!r}")
+    return value
+
+
+def text_in(source: Source, place: Place, value: object) -> str:
+    """A value that must be a text; raises ValueError with its line where it is none, or empty."""
+    if not isinstance(value, str) or not value.strip():
+        raise source.wrong(place, f"{place[-1]} must be a text, not {value!r}")
     return value
 
 
@@ -328,13 +355,19 @@ def _check_keys(source: Source, place: Place, table: Mapping, known: Mapping[str
             raise source.wrong((*place, key), f"the key {key!r} is not known here. Allowed are {allowed}")
 
 
+class DoubleKey(Exception):
+    """A key is there twice, of which YAML would take the last alone; says in which line."""
+
+
 def _lines(node, place: Place = ()) -> dict[Place, int]:
-    """The line of every key and element."""
+    """The line of every key and element; raises DoubleKey, and RecursionError where a part holds itself."""
     import yaml
 
     lines = {place: node.start_mark.line + 1}
     if isinstance(node, yaml.MappingNode):
         for key, value in node.value:
+            if (*place, key.value) in lines:
+                raise DoubleKey(f"line {key.start_mark.line + 1}: the key {key.value!r} is there twice: take one out")
             lines |= _lines(value, (*place, key.value)) | {(*place, key.value): key.start_mark.line + 1}
     elif isinstance(node, yaml.SequenceNode):
         for number, value in enumerate(node.value):

@@ -1,26 +1,42 @@
 """The report of a run: tables, a plot and contact sheets, as Markdown and as HTML, their pictures beside them."""
 
 import html
+import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 
 from benchmarks.baselines.sizes import readable
 from vcd_core.files import unfinished_file
+from vcd_core.identity import Photo
+from vcd_core.metrics import RESAMPLINGS
 
 from .plan import Plan
 from .running import CLIPS, SHOWN, Outcome, frames_file
-from .store import Scored
-from .summary import Figure, differences, figures, in_all, verdict, verdicts
+from .store import Scored, lines_of
+from .summary import FEWEST, Figure, differences, figures, in_all, verdict, verdicts
 from .world import World
 
 PAGE, TEXT, PLOT = "index.html", "README.md", "scores.png"
 CELL, LABEL = 96, 150  # pixels of a frame, and of the words beside it
 ARROWS = {1: " ↑", -1: " ↓", 0: ""}
 STYLE = """
-body { font: 16px/1.5 system-ui, sans-serif; max-width: 90rem; margin: 2rem auto; padding: 0 1rem }
-table { border-collapse: collapse } th, td { text-align: left; padding: .2rem 1rem .2rem 0; vertical-align: top }
+body { font: 16px/1.5 system-ui, sans-serif; max-width: 100rem; margin: 2rem auto; padding: 0 1rem }
+table { border-collapse: collapse; display: block; overflow-x: auto; white-space: nowrap; font-size: .85rem }
+th, td { text-align: left; padding: .2rem 1rem .2rem 0; font-variant-numeric: tabular-nums }
+tbody tr { border-top: 1px solid #8884 }
 img { max-width: 100% }
+@media print {
+  table { display: table; white-space: normal; font-size: .6rem } th, td { padding-right: .4rem }
+  tr, img { break-inside: avoid } h2 { break-after: avoid }
+}
 """
+VERDICTS = {
+    "above": "better",
+    "below": "**worse**",
+    "level": "no different",
+    "unknown": f"not to be told (fewer than {FEWEST} subjects)",
+}
 Rows = Mapping[str, Sequence[Scored]]
 
 
@@ -34,11 +50,12 @@ def write_report(plan: Plan, world: World, outcome: Outcome, command: str) -> Pa
 
     rows = {name: clips for name, clips in outcome.clips.items() if clips}
     if rows:
-        _plot(plan.out / PLOT, {name: figures(clips, world.scores) for name, clips in rows.items()}, world.scores)
+        shared, _ = _over_the_same(rows)
+        _plot(plan.out / PLOT, {name: figures(clips, world.scores) for name, clips in shared.items()}, world.scores)
     sheets = {}
     for number, prompt in enumerate(plan.rows[0].prompts[: plan.sheets], 1):
         name = f"sheet_{number:02}.jpg"
-        if _sheet(plan.out / name, plan, rows, prompt):
+        if _sheet(plan.out / name, plan, world, rows, prompt):
             sheets[prompt] = name
     text = "\n\n".join(_parts(plan, world, outcome, rows, sheets, command)) + "\n"
     page = (
@@ -52,12 +69,16 @@ def write_report(plan: Plan, world: World, outcome: Outcome, command: str) -> Pa
     return plan.out / PAGE
 
 
-def copy_report(plan: Plan, folder: Path) -> None:
-    """The report as Markdown, its pictures, and the scores of every clip."""
-    folder.mkdir(parents=True, exist_ok=True)
-    for file in (plan.out / TEXT, plan.out / CLIPS, plan.out / PLOT, *sorted(plan.out.glob("sheet_*.jpg"))):
-        with unfinished_file(folder / file.name) as unfinished:
-            unfinished.write_bytes(file.read_bytes())
+def copy_report(plan: Plan, outcome: Outcome, folder: Path) -> None:
+    """The report as Markdown, the pictures that it shows, and the scores of every clip that it is of."""
+    text = (plan.out / TEXT).read_bytes()
+    shown_there = dict.fromkeys(re.findall(r"!\[[^]]*\]\(([^)]+)\)", text.decode()))
+    contents = {name: (plan.out / name).read_bytes() for name in shown_there}
+    of_the_plan = {clip.fingerprint for clips in outcome.clips.values() for clip in clips}
+    contents |= {TEXT: text, CLIPS: lines_of(plan.out / CLIPS, of_the_plan)}
+    for name, content in contents.items():
+        with unfinished_file(folder / name) as unfinished:
+            unfinished.write_bytes(content)
 
 
 def _parts(
@@ -66,13 +87,23 @@ def _parts(
     """Headings, paragraphs, tables and lists of Markdown."""
     yield "# Identity benchmark"
     yield _facts(plan, outcome, command)
-    yield "Means over subjects, and their 95 % intervals (bootstrap over subjects)."
+    if not rows:
+        yield "There is no clip yet."
+    yield "## What the scores are"
+    yield "\n".join(
+        f"- {_plain(name)}{ARROWS[world.scores[name]]}: {_plain(world.meanings[name])}" for name in world.scores
+    )
+    yield (
+        "↑ more is better, ↓ less is. Figures are means over subjects, of each one's mean over clips, and in brackets "
+        f"their 95 % intervals: 2.5th to 97.5th percentile of the means of {RESAMPLINGS:,} bootstrap samples of the "
+        f"subjects. Of few subjects such intervals are too narrow; of fewer than {FEWEST} nothing is concluded here."
+    )
     first = plan.rows[0]
     own = [row.name for row in plan.rows if row.method == first.method and row.name != first.name]
     methods = {name: clips for name, clips in rows.items() if name not in own}
     ablations = {name: clips for name, clips in rows.items() if name in (first.name, *own)}
     for title, some in (("Methods", methods), (f"What differs from {first.name}", ablations)):
-        if len(some) > 1 or rows == some:
+        if len(some) > 1 or (rows and rows == some):
             yield f"## {_plain(title)}"
             yield from _scores(world, some)
     if first.name in rows:
@@ -96,10 +127,12 @@ def _parts(
     )
     if rows:
         yield "## Plot"
-        yield f"![scores by row]({PLOT})"
+        yield f"{_of_what(rows)} Lines are the 95 % intervals."
+        yield _picture("scores by row", PLOT)
     for prompt, name in sheets.items():
         yield f"## {_plain(prompt)}"
-        yield f"![frames of each subject by row]({name})"
+        yield "Of each subject a photo, and of each row's clip the first frame and the last."
+        yield _picture("frames of each subject by row", name)
     if outcome.failed:
         yield "## Clips that are missing"
         yield "\n".join(f"- {_plain(f'{clip}: {why}')}" for clip, why in outcome.failed)
@@ -135,13 +168,29 @@ def _facts(plan: Plan, outcome: Outcome, command: str) -> str:
     )
 
 
-def _scores(world: World, rows: Rows) -> Iterator[str]:
-    """A table over the clips that all rows have, and one of the rows that have more."""
+def _picture(words: str, name: str) -> str:
+    """Opens by itself, larger than a page may show it."""
+    return f"[![{words}]({name})]({name})"
+
+
+def _over_the_same(rows: Rows) -> tuple[Rows, int]:
+    """The clips that all rows have, and how many those are of each; every row's own where there are none."""
     common = in_all(rows)
     shared = {name: [clip for clip in clips if clip.asked in common] for name, clips in rows.items()}
+    return shared if common else rows, len(common)
+
+
+def _of_what(rows: Rows) -> str:
+    _, common = _over_the_same(rows)
     if not common:
-        yield "No clip is there of every row, so these are of different ones."
-        shared = rows
+        return "No clip is there of every row, so these are of different ones."
+    return f"Over the {common} clips that are there of every row here: the same subjects, prompts and seeds."
+
+
+def _scores(world: World, rows: Rows) -> Iterator[str]:
+    """A table over the clips that all rows have, and one of the rows that have more."""
+    shared, _ = _over_the_same(rows)
+    yield _of_what(rows)
     yield _figures(world, {name: figures(clips, world.scores) for name, clips in shared.items()})
     more = {name: clips for name, clips in rows.items() if len(clips) > len(shared[name])}
     if more:
@@ -158,12 +207,12 @@ def _figures(world: World, table: Mapping[str, Mapping[str, Figure | None]], sig
 
 
 def _verdicts(first: str, against: Mapping[str, Mapping[str, Figure | None]], better: Mapping[str, int]) -> str:
-    lines = [f"{_plain(first)} is, by intervals without 0,", ""]
+    lines = [f"{_plain(first)} is better or worse where the difference's interval has no 0 in it:", ""]
     for name, found in against.items():
         said = verdicts(found, better)
         groups = [
-            f"{words} in {', '.join(score for score, found in said.items() if found == key)}"
-            for key, words in (("above", "better"), ("below", "**worse**"), ("level", "no different"))
+            f"{words} in {', '.join(f'*{_plain(score)}*' for score, found in said.items() if found == key)}"
+            for key, words in VERDICTS.items()
             if key in said.values()
         ]
         lines.append(f"- than {_plain(name)}: {'; '.join(groups) or 'nothing to compare'}")
@@ -171,13 +220,20 @@ def _verdicts(first: str, against: Mapping[str, Mapping[str, Figure | None]], be
 
 
 def _claims(plan: Plan, rows: Rows) -> str:
-    words = {"above": "holds", "below": "**the other way round**", "level": "not told apart"}
+    words = {
+        "above": "holds",
+        "below": "**the other way round**",
+        "level": "not told apart",
+        "unknown": "too few subjects",
+    }
     lines = []
     for claim in plan.claims:
         found = differences(rows.get(claim.more, ()), rows.get(claim.less, ()), [claim.score])[claim.score]
         said = words[verdict(found)] if found else "no clips yet"
-        lines.append([f"{claim.more} > {claim.less}", claim.score, _plain(claim.published), shown(found, True), said])
-    return _table(["", "in", "published", "here: the difference", ""], lines)
+        of = f"{found.clips} of {found.subjects}" if found else "–"
+        difference = shown(found, True)
+        lines.append([f"{claim.more} > {claim.less}", claim.score, _plain(claim.published), difference, of, said])
+    return _table(["", "in", "published", "here: the difference", "clips, subjects", ""], lines)
 
 
 def _plot(path: Path, table: Mapping[str, Mapping[str, Figure | None]], scores: Mapping[str, int]) -> None:
@@ -195,14 +251,15 @@ def _plot(path: Path, table: Mapping[str, Mapping[str, Figure | None]], scores: 
             title=score + {1: " (more is better)", -1: " (less is better)", 0: ""}[better], yticks=range(len(names))
         )
         axis.title.set_fontsize(9)
+        axis.locator_params(axis="x", nbins=4)
     axes[0].set_yticklabels(names)
     axes[0].invert_yaxis()
     with unfinished_file(path) as unfinished:
         canvas.savefig(unfinished, format="png", dpi=110)
 
 
-def _sheet(path: Path, plan: Plan, rows: Rows, prompt: str) -> bool:
-    """Frames of one prompt, a column a subject and a line a row; False where none are kept."""
+def _sheet(path: Path, plan: Plan, world: World, rows: Rows, prompt: str) -> bool:
+    """Frames of one prompt, a column a subject and a line a row, photos above; False where none are kept."""
     from PIL import Image, ImageDraw, ImageFont
 
     strips = {
@@ -217,12 +274,15 @@ def _sheet(path: Path, plan: Plan, rows: Rows, prompt: str) -> bool:
     subjects = [one for one in plan.rows[0].subjects if any(one in found for found in strips.values())]
     if not subjects:
         return False
-    width, height = LABEL + 2 * CELL * len(subjects), 20 + CELL * len(strips)
+    width, height = LABEL + 2 * CELL * len(subjects), 20 + CELL * (1 + len(strips))
     sheet = Image.new("RGB", (width, height), "white")
     pen, font = ImageDraw.Draw(sheet), ImageFont.load_default(12)
     for column, subject in enumerate(subjects):
         pen.text((LABEL + 2 * CELL * column, 2), subject, fill="black", font=font)
-    for line, (name, found) in enumerate(strips.items()):
+        with suppress(ValueError, OSError):  # photos may be gone since
+            sheet.paste(_photo(world.photos(subject)[0]), (LABEL + 2 * CELL * column, 20))
+    pen.text((2, 20), "photo", fill="black", font=font)
+    for line, (name, found) in enumerate(strips.items(), 1):
         pen.text((2, 20 + CELL * line), name.replace(", ", ",\n"), fill="black", font=font)
         for column, subject in enumerate(subjects):
             if subject in found:
@@ -234,3 +294,11 @@ def _sheet(path: Path, plan: Plan, rows: Rows, prompt: str) -> bool:
     with unfinished_file(path) as unfinished:
         sheet.save(unfinished, format="JPEG", quality=90)
     return True
+
+
+def _photo(photo: Photo):
+    """Its middle, as large as a frame."""
+    from PIL import Image, ImageOps
+
+    pixels = (photo.image.clamp(0, 1) * 255).round().byte().cpu().numpy()
+    return ImageOps.fit(Image.fromarray(pixels), (CELL, CELL))

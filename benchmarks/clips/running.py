@@ -3,7 +3,7 @@
 import sys
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import nullcontext
+from contextlib import nullcontext, suppress
 from dataclasses import dataclass
 from itertools import groupby, product
 from pathlib import Path
@@ -15,9 +15,9 @@ from vcd_core.files import sha256_of, unfinished_file
 from vcd_core.identity import fingerprint
 from vcd_core.video import probe_video, read_video, write_video
 
-from .learned import Learned, method_of
+from .learned import Learned, method_of, parameters_in
 from .plan import Plan, Row
-from .store import Scored, Store
+from .store import Scored, Store, alone
 from .world import World
 
 CLIPS, FRAMES, LEARNED, VIDEOS = "clips.csv", "frames", "learned", "videos"
@@ -100,12 +100,10 @@ def run(
     """Goes on where an earlier run of the same plan was stopped; a clip that cannot be made does not stop the others.
 
     Raises:
-        ValueError: another run is at work in the folder, or its clips have other scores.
+        ValueError: another run is at work in the folder, or the file of its clips has other scores or a
+            damaged line.
     """
-    store, learned = (
-        Store(plan.out / CLIPS, tuple(world.scores)),
-        Learned(world, plan.out / LEARNED, plan.class_pictures),
-    )
+    learned = Learned(world, plan.out / LEARNED, plan.class_pictures)
     wanted, failed = list(wanted_clips(plan)), []
     groups = [list(some) for _, some in groupby(wanted, key=lambda one: (one.row.name, one.subject))]
     keys: dict[tuple, str] = {}
@@ -114,7 +112,8 @@ def run(
         failed.append((f"{one.row.name}, {one.stem}", why))
         say(f"{failed[-1][0]} failed: {why}")
 
-    with store.alone():
+    with alone(plan.out / CLIPS):
+        store = Store(plan.out / CLIPS, tuple(world.scores))
         done = {clip.fingerprint: clip for clip in store}
 
         def missing(some: Sequence[Wanted]) -> dict[str, Wanted]:
@@ -136,16 +135,26 @@ def run(
                 store.add(scored)
                 done[scored.fingerprint] = scored
     clips: dict[str, list[Scored]] = {row.name: [] for row in plan.rows}
+    lacking = 0
     for one in wanted:
-        if keys.get(_key(one)) in done:
-            clips[one.row.name].append(done[keys[_key(one)]])
+        if (clip := done.get(keys.get(_key(one)))) is not None:
+            clips[one.row.name].append(clip)
+            lacking += clip.of == (one.row.method, one.row.ablation) and _lacks(one, clip.fingerprint, plan)
+    if lacking:
+        say(
+            f"of {lacking} clips that were made before there is no picture or video, which the plan did not ask for "
+            f"then: take their lines out of {plan.out / CLIPS} to make them again"
+        )
     return Outcome(clips, failed, *_sizes(plan, learned, clips))
 
 
 def clip_fingerprint(one: Wanted, world: World, learned: Learned) -> str:
     """Of all that a clip and its scores follow from; raises ValueError where photos or a video cannot be read."""
     row = one.row
-    source = sha256_of(_video(one)) if row.videos else learned.file(row, one.subject).name
+    if row.videos:  # what is learned has the photos and the noun, by which clips are scored, in its name
+        source = [sha256_of(_video(one)), world.photos(one.subject), world.recipe(one.subject).noun]
+    else:
+        source = learned.file(row, one.subject).name
     return fingerprint(world.fingerprint, source, one.subject, one.prompt, one.seed, row.gamma, row.stage, row.style)
 
 
@@ -190,13 +199,32 @@ def _keep(one: Wanted, clip: Tensor, plan: Plan, world: World, key: str) -> None
     """Writes what is shown of a clip, and if the plan says so all of it."""
     from PIL import Image
 
-    if one.number <= plan.sheets and one.seed == one.row.seeds[0]:
+    if _is_shown(one, plan):
         chosen = clip[torch.linspace(0, len(clip) - 1, SHOWN).round().long()]
         pixels = (torch.cat(list(chosen), 1).clamp(0, 1) * 255).round().byte().cpu().numpy()
         with unfinished_file(frames_file(plan, key)) as unfinished:
             Image.fromarray(pixels).save(unfinished, format="JPEG", quality=90)
-    if plan.keep and one.row.videos is None:
-        write_video(plan.out / VIDEOS / one.row.name.replace("/", "-") / f"{one.stem}.mp4", clip, world.fps)
+    if _is_kept(one, plan):
+        write_video(_kept_video(one, plan), clip, world.fps)
+
+
+def _is_shown(one: Wanted, plan: Plan) -> bool:
+    return one.number <= plan.sheets and one.seed == one.row.seeds[0]
+
+
+def _is_kept(one: Wanted, plan: Plan) -> bool:
+    return plan.keep and one.row.videos is None
+
+
+def _kept_video(one: Wanted, plan: Plan) -> Path:
+    return plan.out / VIDEOS / one.row.name.replace("/", "-") / f"{one.stem}.mp4"
+
+
+def _lacks(one: Wanted, key: str, plan: Plan) -> bool:
+    """Whether a clip was made when a plan did not yet ask for what this one keeps of it."""
+    return (_is_shown(one, plan) and not frames_file(plan, key).exists()) or (
+        _is_kept(one, plan) and not _kept_video(one, plan).exists()
+    )
 
 
 def frames_file(plan: Plan, key: str) -> Path:
@@ -220,17 +248,14 @@ def whole_video(file: Path) -> Tensor:
 
 
 def _sizes(plan: Plan, learned: Learned, clips: Mapping[str, list[Scored]]) -> tuple[dict[str, int], dict[str, float]]:
-    from safetensors import safe_open
-
     parameters, sizes = {}, {}
     for row in plan.rows:
         subjects = [] if row.videos else dict.fromkeys(clip.subject for clip in clips[row.name])
         files = [file for subject in subjects if (file := learned.file(row, subject)).exists()]
         if files:
-            with safe_open(files[0], framework="pt") as file:
-                shapes = [file.get_slice(name).get_shape() for name in file.keys()]  # noqa: SIM118
-            parameters[row.name] = sum(int(torch.Size(shape).numel()) for shape in shapes)
-            sizes[row.name] = sum(file.stat().st_size for file in files) / len(files)
+            with suppress(ValueError):  # damaged since: nothing that was made of it is worse for that
+                parameters[row.name] = parameters_in(files[0])
+                sizes[row.name] = sum(file.stat().st_size for file in files) / len(files)
     return parameters, sizes
 
 

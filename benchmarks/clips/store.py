@@ -3,7 +3,7 @@
 import csv
 import io
 import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -37,12 +37,17 @@ class Scored:
     def asked(self) -> Asked:
         return self.subject, self.prompt, self.seed
 
+    @property
+    def of(self) -> tuple[str, str]:
+        """Method and ablation of the row that it was made for; others may have it too."""
+        return self.method, self.ablation
+
 
 class Store:
     """A CSV file that grows by a line a clip.
 
     A line counts once it ends. What a killed program left of its last one is cut off when the file is opened again, so
-    a clip is either in it or to be made.
+    a clip is either in it or to be made. Opened within `alone`, that nobody is at that line just now.
 
     Args:
         scores: names of the columns behind `KEYS`; "seconds" comes last.
@@ -54,7 +59,6 @@ class Store:
     def __init__(self, path: Path, scores: Sequence[str]) -> None:
         self.path, self.names = path, tuple(scores)
         self.columns = (*KEYS, *self.names, "seconds")
-        path.parent.mkdir(parents=True, exist_ok=True)
         content = path.read_bytes() if path.exists() else b""
         whole = content[: content.rfind(NEWLINE) + 1]
         header = _line(self.columns)
@@ -67,12 +71,21 @@ class Store:
             self._append(header)
 
     def __iter__(self) -> Iterator[Scored]:
-        """In the order in which they were made."""
-        with self.path.open(newline="", encoding="utf-8") as file:
-            for row in csv.DictReader(file):
+        """In the order in which they were made; raises ValueError with the line that is none."""
+        for number, line in enumerate(self.path.read_bytes().split(NEWLINE), 1):
+            if number == 1 or not line:
+                continue
+            try:
+                (values,) = csv.reader([line.decode()], strict=True)
+                row = dict(zip(self.columns, values, strict=True))
                 scores = {name: float(row[name]) for name in self.names if row[name]}
                 keys = {name: row[name] for name in KEYS} | {"seed": int(row["seed"])}
-                yield Scored(**keys, scores=scores, seconds=float(row["seconds"]))
+                clip = Scored(**keys, scores=scores, seconds=float(row["seconds"]))
+            except (ValueError, csv.Error) as error:
+                raise ValueError(
+                    f"{self.path}, line {number} is damaged: delete that line, and its clip is made again"
+                ) from error
+            yield clip
 
     def add(self, clip: Scored) -> None:
         """On disk when this returns."""
@@ -85,17 +98,26 @@ class Store:
             file.flush()
             os.fsync(file.fileno())
 
-    @contextmanager
-    def alone(self) -> Iterator[None]:
-        """Within it no other program adds to this file; raises ValueError where one does already."""
-        import fcntl
 
-        with self.path.with_suffix(".lock").open("w") as lock:
-            try:
-                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except OSError as error:
-                raise ValueError(f"another run writes to {self.path}: wait for it, or give another out") from error
-            yield
+@contextmanager
+def alone(path: Path) -> Iterator[None]:
+    """Within it no other program writes to a store's file; raises ValueError where one does already."""
+    import fcntl
+
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with path.with_suffix(".lock").open("w") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError as error:
+            raise ValueError(f"another run writes to {path}: wait for it, or give another out") from error
+        yield
+
+
+def lines_of(path: Path, fingerprints: Collection[str]) -> bytes:
+    """Of a store's file what is of these clips, below its header."""
+    header, *lines = path.read_bytes().split(NEWLINE)
+    wanted = {one.encode() for one in fingerprints}
+    return NEWLINE.join([header, *(line for line in lines if line.split(b",", 1)[0] in wanted), b""])
 
 
 def _line(values: Sequence[object]) -> bytes:

@@ -9,6 +9,10 @@ from vcd_core.metrics import interval_95, resampled_means
 
 from .store import Asked, Scored
 
+FEWEST = 6
+"""Subjects that a verdict needs: of five that differ from each other by chance alone, all do so to the same side more
+often than one time in twenty, and then the interval has no 0 in it."""
+
 
 @dataclass(frozen=True)
 class Figure:
@@ -57,12 +61,16 @@ def differences(ours: Sequence[Scored], theirs: Sequence[Scored], scores: Iterab
 
 
 def verdicts(found: Mapping[str, Figure | None], better: Mapping[str, int]) -> dict[str, str]:
-    """Whether ours is "above", "below" or "level" in each score that has a better end: by the interval, without 0."""
+    """Whether ours is "above", "below" or "level" in each score that has a better end: by the interval, without 0.
+
+    "unknown" where the difference is of fewer than `FEWEST` subjects.
+    """
     said = {}
     for name, one in found.items():
         if one is not None and better[name]:
             low, high = sorted((better[name] * one.low, better[name] * one.high))
-            said[name] = "above" if low > 0 else "below" if high < 0 else "level"
+            known = "above" if low > 0 else "below" if high < 0 else "level"
+            said[name] = known if one.subjects >= FEWEST else "unknown"
     return said
 
 
@@ -78,5 +86,6 @@ def pairs(ours: Sequence[Scored], theirs: Sequence[Scored]) -> list[tuple[Scored
 
 
 def in_all(rows: Mapping[str, Sequence[Scored]]) -> set[Asked]:
-    """What every row has a clip of."""
-    return set.intersection(*({clip.asked for clip in clips} for clips in rows.values()))
+    """What every row has a clip of; nothing without rows."""
+    asked = [{clip.asked for clip in clips} for clips in rows.values()]
+    return set.intersection(*asked) if asked else set()

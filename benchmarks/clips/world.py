@@ -20,6 +20,7 @@ class World(Protocol):
         prompts: all there are, or () where the plan has to bring them; {} stands for "a woman", whoever that is.
         styles: names that `model` takes, the one that methods learn on first.
         scores: names -> 1 where more is better, -1 where less is, 0 where it only describes.
+        meanings: names of scores -> what each is and what measured it, for reports.
         fps: of the clips, for their files.
         fingerprint: changes with the model, the way clips are drawn, and the way they are scored.
     """
@@ -28,6 +29,7 @@ class World(Protocol):
     prompts: Sequence[str]
     styles: Sequence[str]
     scores: Mapping[str, int]
+    meanings: Mapping[str, str]
     fps: float
     fingerprint: str
 

@@ -1,5 +1,7 @@
 """Ways to teach a model a subject: what they train, that nothing else changes, and that they come back from files."""
 
+import json
+import sys
 from dataclasses import dataclass, replace
 
 import pytest
@@ -8,6 +10,7 @@ from safetensors.torch import load, save
 from torch import nn
 from torch.testing import assert_close
 
+from benchmarks import identity
 from benchmarks.baselines import METHODS, Lesson, class_latents, fitting, neti, svdiff
 from benchmarks.baselines.changes import weights_changed
 from benchmarks.baselines.sizes import bytes_of, parameters_of, sizes
@@ -169,6 +172,13 @@ def test_sizes_on_stable_diffusion_are_those_that_are_published():
     assert found["custom diffusion"][0] == 19_169_280 + SD15.text_width
     assert found["lora"][0] == 797_184
     assert 0.8e6 < found["svdiff"][1] < 1.7e6
+
+
+def test_sizes_as_json_are_one_object_of_the_same_numbers(monkeypatch, capsys):
+    monkeypatch.setattr(sys, "argv", ["identity", "--sizes", "--json"])
+    assert identity.main() == 0
+    told = json.loads(capsys.readouterr().out)["methods"]
+    assert [(one["method"], one["parameters"], one["bytes"]) for one in told] == sizes()
 
 
 def test_bytes_are_those_of_the_numbers():

@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 import torch
 from anywhere import COUNT, FRAMES, PLAN, PRETENDED, Anywhere, Pretending
+from PIL import Image
 
 from benchmarks import identity
 from benchmarks.clips import folders, plan, report, running, store, summary, worlds
@@ -127,11 +128,48 @@ def test_other_settings_are_other_clips_and_what_was_learned_is_used_again(plann
 
 def test_two_runs_at_once_are_refused(planned):
     one = planned()
-    with (
-        store.Store(one.out / running.CLIPS, tuple(Anywhere.scores)).alone(),
-        pytest.raises(ValueError, match="another run writes to"),
-    ):
+    file = one.out / running.CLIPS
+    with store.alone(file):
+        file.write_bytes(b"fingerprint,meth")  # as a run leaves it for a moment
+        with pytest.raises(ValueError, match="another run writes to"):
+            running.run(one, Anywhere())
+        assert file.read_bytes() == b"fingerprint,meth", "it is the other run's"
+    running.run(one, Anywhere())
+    assert len(lines_of(one)) == COUNT
+
+
+@pytest.mark.parametrize("damage", [b"x,y,z", b"\x00\xff", b'"', b",,,,,,,,,", b"f,vcd,,ann,p,one,0.5,0.5,,1.0"])
+def test_a_damaged_line_is_named_and_left_alone(damage, planned, unbroken):
+    one = planned()
+    running.run(one, Anywhere())
+    file = one.out / running.CLIPS
+    lines = file.read_bytes().split(b"\n")
+    file.write_bytes(b"\n".join([*lines[:2], damage, *lines[3:]]))
+    with pytest.raises(ValueError, match=r"clips.csv, line 3 is damaged: delete that line"):
         running.run(one, Anywhere())
+    file.write_bytes(b"\n".join([*lines[:2], *lines[3:]]))
+    again = Anywhere()
+    running.run(one, again)
+    assert again.made == 1
+    assert sorted(lines_of(one)) == sorted(unbroken)
+
+
+def test_what_was_learned_and_is_damaged_is_named_and_costs_no_other_subject(planned):
+    one = planned()
+    running.run(one, Anywhere())
+    (file,) = (one.out / running.LEARNED).glob("vcd-ann-*")
+    file.write_bytes(file.read_bytes()[:20])
+    outcome = running.run(one, again := Anywhere())
+    assert (outcome.failed, again.made) == ([], 0), "its clips are there"
+    assert outcome.parameters.keys() == {"lora"}
+    (one.out / running.CLIPS).unlink()
+    outcome = running.run(one, Anywhere())
+    assert {(clip.split("_")[0], why.partition(" (")[0]) for clip, why in outcome.failed} == {
+        ("vcd, ann", f"{file} is damaged")
+    }
+    assert len(outcome.failed) == 4
+    file.unlink()
+    assert running.run(one, Anywhere()).failed == []
 
 
 def test_a_file_of_other_scores_is_left_alone(planned):
@@ -198,6 +236,19 @@ def test_a_broken_video_among_many_is_reported(planned, tmp_path):
     assert "SUBJECT_PROMPT_SEED" in failed["theirs, cat_01_0"]
 
 
+@pytest.mark.parametrize("what", ["photos", "recipe"])
+def test_videos_are_scored_anew_when_there_are_other_photos_or_another_noun(what, planned, tmp_path, monkeypatch):
+    write_video(tmp_path / "ann_01_0.mp4", torch.full((FRAMES, 16, 16, 3), 0.5), 8.0)
+    rows = f'subjects: 1\nprompts: ["a {{}}"]\nrows:\n  - {{name: theirs, videos: "{tmp_path}"}}\n'
+    for _ in range(2):
+        running.run(planned(rows), Anywhere())
+    assert len(lines_of(planned(rows))) == 1
+    own = getattr(Anywhere, what)
+    monkeypatch.setattr(Anywhere, what, lambda self, subject: own(self, "bob"))
+    running.run(planned(rows), Anywhere())
+    assert len(lines_of(planned(rows))) == 2
+
+
 def test_a_video_whose_last_frames_are_missing_is_not_scored(tmp_path, monkeypatch):
     file = write_video(tmp_path / "clip.mp4", torch.full((FRAMES, 16, 16, 3), 0.5), 8.0)
     assert len(running.whole_video(file)) == FRAMES
@@ -218,7 +269,11 @@ def test_a_video_whose_last_frames_are_missing_is_not_scored(tmp_path, monkeypat
         ('prompts: ["a {}"]\nrows:\n  - {method: vcd, style: x}', 4, "style must be one of plain, ink"),
         ('prompts: ["a {}"]\nrows:\n  - {method: vcd, masks: 3}', 4, "masks must be true or false"),
         ('prompts: ["a {}"]\nrows:\n  - {method: vcd, settings: {lr: 1}}', 4, "no setting 'lr'; it has rate"),
-        ('prompts: ["a {}"]\nrows:\n  - {method: vcd, settings: {rate: x}}', 4, "rate must be a number, not 'x'"),
+        (
+            'prompts: ["a {}"]\nrows:\n  - {method: vcd, settings: {rate: x}}',
+            4,
+            "rate must be a number, 0 or more, not 'x'",
+        ),
         ('prompts: ["a {}"]\nrows:\n  - {method: vcd}\n  - {method: vcd}', 5, "a second row is called vcd"),
         ('prompts: ["a {}"]\nrows:\n  - {method: vcd, prompts: 2}', 4, "prompts must be a number from 1 to 1, not 2"),
         ('prompts:\n  - "a {}"\n  - "a b"\nrows: [{method: vcd}]', 4, "a prompt is a text in one line with one {}"),
@@ -238,6 +293,15 @@ def test_a_video_whose_last_frames_are_missing_is_not_scored(tmp_path, monkeypat
         ),
         ('prompts: ["a {}"]\nrows: [vcd]', 3, "a row is a table with the keys method"),
         ('prompts: ["a {}"]', 1, "rows must be a list"),
+        ('prompts: ["a {}"]\nseeds: 1\nrows: [{method: vcd}]\nseeds: 2', 5, "the key 'seeds' is there twice: take"),
+        ('prompts: ["a {}"]\nrows:\n  - {method: vcd, gamma: 0, gamma: 1}', 4, "the key 'gamma' is there twice"),
+        ('prompts: ["a {}"]\nseeds: [1, x]\nrows: [{method: vcd}]', 3, "a seed must be a number from 0 to .*, not 'x'"),
+        ('prompts: ["a {}"]\nrows:\n  - {method: vcd, name: }', 4, "name must be a text, not None"),
+        ('prompts: ["a {}"]\nrows:\n  - {method: [vcd]}', 4, r"method must be a text, not \['vcd'\]"),
+        ('prompts: ["a {}"]\nrows:\n  - {name: x, videos: 3}', 4, "videos must be a text, not 3"),
+        ('prompts: ["a {}"]\nrows:\n  - {method: vcd, settings: {rate: -1}}', 4, "rate must be a number, 0 or more"),
+        ('prompts: ["a {}"]\nrows:\n  - {method: vcd, settings: {rate: .nan}}', 4, "rate must be a number, 0 or more"),
+        ('prompts: ["a {}"]\nrows:\n  - {method: vcd, settings: {rate: true}}', 4, "rate must be a number, 0 or more"),
     ],
 )
 def test_a_malformed_plan_says_in_which_line_and_what_is_allowed(text, line, said, planned):
@@ -254,7 +318,12 @@ def test_a_malformed_plan_says_in_which_line_and_what_is_allowed(text, line, sai
         ("world: demo\nclip: {frames: many}", 2, "frames must be a number, not 'many'"),
         ("world: demo\nclip: {size: 256}", 2, "clips of the demo have frames, steps and cfg; size cannot be set"),
         ("world: demo\nsteps: 0", 2, "steps of learning must be a number, 1 or more, not 0"),
+        ("world: [demo]", 1, "world must be one of demo"),
+        ("world: demo\nclip: {cfg: .nan}", 2, "cfg must be a number, not nan"),
         ("photos: x", 1, "the key checkpoint is needed"),
+        ("checkpoint: x\nphotos: y\nstyles: {base: z}", 3, "base is the checkpoint itself"),
+        ("checkpoint: x\nphotos: y\nstyles: {ink: 3}", 3, "ink must be a text, not 3"),
+        ("checkpoint: x\nphotos: y\nclip_scores: {}", 3, "clip_scores must be a text, not {}"),
         ("checkpoint: x\nphotos: nowhere", 2, "there is no folder nowhere"),
     ],
 )
@@ -265,7 +334,14 @@ def test_a_world_that_cannot_be_opened_says_in_which_line_and_what_is_allowed(te
         worlds.open_world(plan.read_source(file))
 
 
-@pytest.mark.parametrize(("content", "said"), [("a: [", "is no YAML"), ("- a", "must be a table with the keys out")])
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        ("a: [", "is no YAML"),
+        ("- a", "must be a table with the keys out"),
+        ("rows: &a [*a]", "has a part that is within itself"),
+    ],
+)
 def test_a_file_that_is_no_plan_is_refused(content, said, tmp_path):
     file = tmp_path / "plan.yaml"
     file.write_text(content)
@@ -398,12 +474,25 @@ def test_differences_are_over_the_clips_that_both_have():
 
 
 @pytest.mark.parametrize(
-    ("low", "high", "more", "less"),
-    [(0.1, 0.3, "above", "below"), (-0.3, -0.1, "below", "above"), (-0.1, 0.1, "level", "level")],
+    ("low", "high", "subjects", "more", "less"),
+    [
+        (0.1, 0.3, 6, "above", "below"),
+        (-0.3, -0.1, 6, "below", "above"),
+        (-0.1, 0.1, 6, "level", "level"),
+        (0.1, 0.3, 5, "unknown", "unknown"),
+    ],
 )
-def test_a_verdict_needs_an_interval_without_0(low, high, more, less):
-    found = dict.fromkeys(Anywhere.scores, summary.Figure((low + high) / 2, low, high, 5, 5))
+def test_a_verdict_needs_an_interval_without_0_and_enough_subjects(low, high, subjects, more, less):
+    found = dict.fromkeys(Anywhere.scores, summary.Figure((low + high) / 2, low, high, subjects, subjects))
     assert summary.verdicts(found, Anywhere.scores) == {"alike": more, "flicker": less}
+
+
+def test_chance_alone_gives_a_verdict_no_more_often_than_one_time_in_twenty_by_the_signs():
+    """All differences to one side are 2 of 2^n equally likely signs, and then no resampled mean is on the other."""
+    assert 2 / 2**summary.FEWEST < 0.05 < 2 / 2 ** (summary.FEWEST - 1)
+    one_side = summary.figure((f"s{number}", 0.1 + number) for number in range(summary.FEWEST))
+    assert one_side.low > 0
+    assert summary.verdict(one_side) == "above"
 
 
 def test_the_report_tells_every_row_what_is_missing_and_what_is_stored(planned):
@@ -421,16 +510,21 @@ def test_the_report_tells_every_row_what_is_missing_and_what_is_stored(planned):
     assert "<td>7 of 2</td>" in page
     assert "vcd, ann_02_0: &lt;too&gt; large" in page
     assert "<td>lora</td>\n<td>1</td>" in page
-    assert "than lora: no different in" in page
+    assert "than lora: not to be told (fewer than 6 subjects) in <em>alike</em>, <em>flicker</em>" in page
+    assert "alike ↑: how bright" in page
     for name in re.findall(r'src="([^"]+)"', page):
         assert (one.out / name).stat().st_size > 500
     assert "sheet_01.jpg" in page
     assert "sheet_02.jpg" not in page
 
 
+class Six(Anywhere):
+    subjects = ("ann", "bob", "cat", "dan", "eve", "fay")
+
+
 def rows_of(text, head):
     """The lines of the first table of Markdown under a heading."""
-    table = text.split(f"## {head}\n", 1)[1].split("|", 1)[1].split("\n\n")[0]
+    table = text.split(f"## {head}\n", 1)[1].split("\n|", 1)[1].split("\n\n")[0]
     return [[cell.strip() for cell in line.strip("|").split("|")] for line in table.splitlines()[2:]]
 
 
@@ -458,18 +552,56 @@ def test_rows_are_told_over_the_clips_that_all_have(planned):
 )
 def test_a_published_ordering_is_told_beside_what_was_found(more, less, said, planned):
     claim = f"claims:\n  - {{more: '{more}', less: '{less}', score: alike, published: 'A_B 0.5 | 0.4'}}\n"
-    one, world = planned(PLAN + "  - {method: vcd, gamma: 0.5}\n" + claim), Anywhere()
+    text, world = PLAN.replace("subjects: 2", "subjects: 6") + "  - {method: vcd, gamma: 0.5}\n" + claim, Six()
+    one = planned(text, world)
     page = report.write_report(one, world, running.run(one, world), "python -m x").read_text(encoding="utf-8")
     line = page.split("Published orderings")[1].split("<tbody>")[1].split("</tr>")[0]
     assert f"{more} &gt; {less}" in line
     assert "A_B 0.5 | 0.4" in line
+    assert f"<td>{12 if 'lora' in (more, less) else 24} of 6</td>" in line
     assert said in line
 
 
-def test_the_report_is_copied_with_every_clip_and_picture(planned, tmp_path):
+def test_the_plot_is_over_the_clips_that_all_rows_have(planned, monkeypatch):
+    drawn = []
+    monkeypatch.setattr(report, "_plot", lambda path, table, scores: (drawn.append(table), path.touch()))
     one, world = planned(), Anywhere()
     report.write_report(one, world, running.run(one, world), "python -m x")
-    report.copy_report(one, tmp_path / "docs/evaluation")
+    (table,) = drawn
+    assert table["vcd"]["alike"] == table["lora"]["alike"]
+    assert table["vcd"]["alike"].clips == 4
+
+
+def test_a_sheet_begins_with_a_photo_of_each_subject(planned):
+    one, world = planned(), Anywhere()
+    report.write_report(one, world, running.run(one, world), "python -m x")
+    with Image.open(one.out / "sheet_01.jpg") as sheet:
+        width, height = sheet.size
+        levels = [sheet.getpixel((report.LABEL + 2 * report.CELL * column + 9, 29))[0] / 255 for column in range(2)]
+    assert (width, height) == (report.LABEL + 4 * report.CELL, 20 + 3 * report.CELL)
+    assert levels == pytest.approx([0, 1 / 3], abs=0.02)
+
+
+def test_a_run_of_which_nothing_could_be_made_has_a_report_that_says_why(planned, tmp_path):
+    def fail(number):
+        raise ValueError("no model")
+
+    one, world = planned(), Anywhere(fail)
+    outcome = running.run(one, world)
+    page = report.write_report(one, world, outcome, "python -m x").read_text(encoding="utf-8")
+    assert "There is no clip yet." in page
+    assert page.count("no model") == COUNT
+    report.copy_report(one, outcome, tmp_path / "docs")
+    assert sorted(path.name for path in (tmp_path / "docs").iterdir()) == ["README.md", "clips.csv"]
+
+
+def test_the_report_is_copied_with_every_clip_and_picture(planned, tmp_path):
+    """And with no clip of what the plan asked for before."""
+    running.run(planned(PLAN.replace("rows:", "rows:\n  - {method: vcd, gamma: 0.7}")), Anywhere())
+    one, world = planned(), Anywhere()
+    outcome = running.run(one, world)
+    report.write_report(one, world, outcome, "python -m x")
+    report.copy_report(one, outcome, tmp_path / "docs/evaluation")
     text = (tmp_path / "docs/evaluation/README.md").read_text(encoding="utf-8")
     for name in re.findall(r"!\[[^]]*\]\(([^)]+)\)", text):
         assert (tmp_path / "docs/evaluation" / name).read_bytes() == (one.out / name).read_bytes()
@@ -484,8 +616,36 @@ def test_clips_are_kept_only_if_the_plan_says_so(keep, planned):
     assert len(list(one.out.rglob("*.mp4"))) == (COUNT if keep else 0)
 
 
+def test_clips_made_before_the_plan_kept_them_are_counted(planned):
+    said = []
+    running.run(planned(), Anywhere(), said.append)
+    assert not [line for line in said if "no picture or video" in line]
+    more = PLAN.replace("sheets: 1", "sheets: 2")  # of the second prompt vcd drew two subjects
+    running.run(planned(more), Anywhere(), said.append)
+    assert said[-1].startswith("of 2 clips that were made before")
+    running.run(planned(more + "keep: true\n"), Anywhere(), said.append)
+    assert said[-1].startswith(f"of {COUNT} clips that were made before")
+
+
 def test_as_a_benchmark_less_is_better_over_the_clips_of_both():
     ours = [scored("ann", "p", 0, similarity=0.9), scored("ann", "q", 0, similarity=0.1)]
     (alike,) = identity.cases_of({"vcd": ours, "lora": [scored("ann", "p", 0, similarity=0.6)], "neti": []})
     assert (alike["case"], alike["unit"]) == ("unlikeness, lora", "1")
     assert (alike["ours"], alike["peer"], alike["ratio"]) == pytest.approx((0.1, 0.4, 0.25))
+
+
+@pytest.mark.parametrize(("value", "said"), [("2.7", "a whole number, 0 or more, not 2.7"), ("3", "")])
+def test_a_setting_that_counts_is_a_whole_number(value, said, planned, real_methods):
+    text = f'prompts: ["a {{}}"]\nrows: [{{method: lora, settings: {{rank: {value}, rate: 1e-4}}}}]'
+    if said:
+        with pytest.raises(ValueError, match=f"line 3: rank must be {said}"):
+            planned(text)
+    else:
+        assert planned(text).rows[0].settings == {"rank": 3, "rate": 1e-4}
+
+
+def test_out_is_a_text(tmp_path):
+    file = tmp_path / "plan.yaml"
+    file.write_text('out:\nprompts: ["a {}"]\nrows: [{method: vcd}]')
+    with pytest.raises(ValueError, match="line 1: out must be a text, not None"):
+        plan.plan_of(plan.read_source(file), Anywhere())

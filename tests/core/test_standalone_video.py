@@ -1,6 +1,7 @@
 """Video files, read back with the decoder."""
 
 from fractions import Fraction
+from pathlib import Path
 from types import SimpleNamespace
 
 import av
@@ -277,3 +278,12 @@ def test_a_copy_is_the_same_or_has_the_same_pictures(tmp_path):
     for work in (copy_video, lambda source, target: convert_video(source, target, lambda frames: frames)):
         with pytest.raises(ValueError, match="is the video itself"):
             work(source, source)
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="there is no /dev/full, a disk that is always full")
+def test_a_full_disk_is_said_and_not_taken_for_a_picture_that_is_too_large(tmp_path, monkeypatch):
+    own = av.open
+    monkeypatch.setattr(av, "open", lambda path, *rest, **named: own("/dev/full", *rest, **named))
+    with pytest.raises(OSError, match="No space left on device.*make room on the disk"):
+        write_video(tmp_path / "clip.mkv", gradient(3, 64, 96), 8)
+    assert list(tmp_path.iterdir()) == []

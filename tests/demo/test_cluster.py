@@ -47,6 +47,25 @@ running.run(planned, world, make=cluster.make_on(None, partial(open_watched, fol
 """
 
 
+SENT = """
+import sys
+sys.path.insert(0, sys.argv[1])  # and not by the environment, from which workers would have it as well
+import ray
+from benchmarks.clips import cluster
+
+def there():
+    import importlib
+    import os
+    modules = [importlib.import_module(name) for name in ("benchmarks.clips.pieces", "demo.weights", "vcd_core.files")]
+    return {"here": os.getcwd(), "listed": sorted(os.listdir()), "modules": [one.__file__ for one in modules]}
+
+with cluster.connected("local"):
+    import json
+    found = ray.get(ray.remote(num_cpus=0)(there).remote())
+sys.stdout.write(json.dumps(found))
+"""
+
+
 @pytest.fixture(scope="module")
 def address():
     """Of a cluster that this process is connected to."""
@@ -127,6 +146,34 @@ def test_a_worker_that_is_killed_costs_its_piece_and_no_clip(address, planned, t
     running.run(planned("out"), rest)  # without ray
     assert rest.made == 4
     assert left_by(tmp_path / "out") == left_by(tmp_path / "unbroken")
+
+
+@pytest.mark.parametrize("error", [ConnectionError, RuntimeError])
+def test_a_cluster_that_does_not_answer_is_named(error, monkeypatch):
+    def init(*_, **__):
+        raise error("timed\nout")
+
+    monkeypatch.setattr(ray, "is_initialized", lambda: False)
+    monkeypatch.setattr(ray, "init", init)
+    refused = pytest.raises(ValueError, match=r"no Ray cluster answers at 10\.0\.0\.1:6379 \(timed out\)")
+    with refused, cluster.connected("10.0.0.1:6379"):
+        pass
+
+
+def test_workers_have_the_project_s_code_though_no_path_of_theirs_leads_to_it(tmp_path):
+    environment = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
+    done = subprocess.run(
+        [sys.executable, "-c", SENT, str(ROOT)],
+        cwd=tmp_path,
+        env=environment,
+        capture_output=True,
+        text=True,
+        timeout=600,
+    )
+    assert done.returncode == 0, done.stderr
+    found = json.loads(done.stdout)
+    assert found["listed"] == ["benchmarks", "demo", "vcd_core"]
+    assert all(Path(file).is_relative_to(found["here"]) for file in found["modules"])
 
 
 @pytest.mark.parametrize("with_ray", [False, True])

@@ -54,6 +54,7 @@ class Anywhere:
     prompts = ()
     styles = ("plain", "ink")
     scores = {"alike": 1, "flicker": -1, "motion": 0}
+    meanings = {"alike": "how bright", "flicker": "always a half", "motion": "never known"}
     fps = 8.0
     fingerprint = "somewhere"
 

@@ -15,12 +15,14 @@ from .clip_and_dino import ClipEmbedder, DinoEmbedder, load_clip, load_dino
 from .embedders import Embedder, FaceEmbedder, TextEmbedder
 from .enlargement import flicker_of_detail, seams
 from .evaluation import Evaluator
-from .intervals import interval_95, resampled_means
-from .movement import likeness_of_neighbours, motion_and_flicker, steadiness
+from .intervals import RESAMPLINGS, interval_95, resampled_means
+from .movement import FLOW, likeness_of_neighbours, motion_and_flicker, steadiness
 from .report import ClipScores, Score, as_json, as_text
 from .similarity import leakage, neighbour_similarity, pair_similarity, reference_similarity, text_similarity
 
 __all__ = [
+    "FLOW",
+    "RESAMPLINGS",
     "ClipEmbedder",
     "ClipScores",
     "DinoEmbedder",

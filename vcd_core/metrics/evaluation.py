@@ -1,16 +1,16 @@
 """All scores of a clip, frame by frame, so that none has to fit into memory."""
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from copy import copy
 from itertools import islice
 
 import torch
 from torch import Tensor
 
 from ..vision.opencv import import_cv2
-from . import movement
 from .backgrounds import background, resized_mask
 from .embedders import Embedder
-from .movement import motion_and_flicker
+from .movement import FLOW, motion_and_flicker
 from .report import ClipScores, Score
 from .similarity import leakage, neighbour_similarity, reference_similarity, text_similarity
 
@@ -59,9 +59,7 @@ class Evaluator:
         self.no_flow = _without_flow()
         self.networks = {kind: network for kind, network in networks.items() if network is not None}
         self.references = {kind: one.embed_images(references) for kind, one in self.networks.items() if references}
-        self.prompt = prompt.strip()
-        can_read = hasattr(clip, "embed_text")
-        self.text = clip.embed_text(self.prompt) if self.prompt and can_read else None
+        self._read(prompt)
         self.places = clip if dino is None else dino
         masked = [(photo, mask) for photo, mask in zip(references, reference_masks, strict=False) if mask is not None]
         self.backgrounds = self._embedded_backgrounds(masked)
@@ -72,6 +70,16 @@ class Evaluator:
                 for number, picture in enumerate(unrelated if masks else ())
             ]
         )
+
+    def with_prompt(self, prompt: str) -> "Evaluator":
+        """The same for another prompt; the references are not looked at again.
+
+        Raises:
+            ValueError: the prompt is too long.
+        """
+        other = copy(self)
+        other._read(prompt)
+        return other
 
     def score(
         self,
@@ -126,6 +134,11 @@ class Evaluator:
         ]
         return ClipScores(name, done, *shape, tuple(scores))
 
+    def _read(self, prompt: str) -> None:
+        self.prompt = prompt.strip()
+        clip = self.networks.get("CLIP")
+        self.text = clip.embed_text(self.prompt) if self.prompt and hasattr(clip, "embed_text") else None
+
     def _against_references(self, name: str, kind: str, features: dict[str, Tensor]) -> Score:
         if kind not in features:
             return Score(name, "", missing=f"no {kind} was given")
@@ -178,7 +191,7 @@ class Evaluator:
         if not len(known):
             return Score(name, "", missing="in no two neighbouring frames the same is to be seen: cuts or noise")
         remark = "" if len(known) == len(pairs) else f"{len(known)} of {len(pairs)} pairs of frames"
-        return _score(name, movement.NAME, known, remark)
+        return _score(name, FLOW, known, remark)
 
     def _backgrounds_of(self, places: Tensor | None, has_masks: bool) -> Iterator[Score]:
         names = ("background similarity", "background leakage")

@@ -11,7 +11,7 @@ from ..vision.opencv import import_cv2
 
 WORKING_SIDE = 512  # pixels of the longer side at which the flow is looked for
 SMALLEST_SIDE = 32
-NAME = "DIS optical flow (OpenCV)"
+FLOW = "DIS optical flow (OpenCV)"
 
 
 def motion_and_flicker(clip: Tensor | Sequence[Tensor]) -> tuple[Tensor, Tensor]:

@@ -1,5 +1,6 @@
 """Video files: frame by frame, so that none has to fit into memory; written whole or not at all."""
 
+import errno
 import io
 import logging
 import shutil
@@ -216,12 +217,16 @@ def _encode(
 
 @contextmanager
 def _refusal_said() -> Iterator[None]:
-    """Turns what FFmpeg refuses to write into a ValueError."""
+    """Turns what FFmpeg refuses to write into a ValueError, a full disk into an OSError."""
     import av
 
     try:
         yield
     except av.FFmpegError as error:
+        if error.errno == errno.ENOSPC:
+            raise OSError(
+                error.errno, f"the video cannot be written ({error.strerror}): make room on the disk"
+            ) from error
         raise ValueError(f"the video cannot be written as H.264 ({error.strerror}): try a smaller picture") from error
 
 

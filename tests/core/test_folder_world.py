@@ -1,0 +1,120 @@
+"""The identity benchmark on a checkpoint and folders of photos, on models of a few channels."""
+
+import shutil
+import sys
+
+import pytest
+import torch
+from narrow_checkpoint import load_narrow
+from random_vision import write_clip, write_dino
+
+from benchmarks import identity
+from benchmarks.clips import folders, running
+from vcd_core.metrics import load_clip, load_dino, reference_similarity, text_similarity
+from vcd_core.standalone.tokenizer import clip_tokenizer
+
+pytestmark = pytest.mark.usefixtures("one_thread", "no_network")
+
+SUBJECTS = {"cat_statue": "stuffed cat", "dog": "dog"}
+PROMPTS = ("a photo of {} on a beach", "{} in the snow")
+
+
+@pytest.fixture(scope="module")
+def networks(tmp_path_factory):
+    root = tmp_path_factory.mktemp("networks")
+    return {"clip_scores": write_clip(root / "clip", clip_tokenizer()), "dino_scores": write_dino(root / "dino")}
+
+
+@pytest.fixture
+def run(files, networks, tmp_path, monkeypatch):
+    """Runs the command on photos in DreamBooth's layout; gives its exit code."""
+    monkeypatch.setattr(folders, "load_checkpoint", load_narrow)
+    photos = tmp_path / "dataset"
+    lines = ["Classes", "", "subject_name,class", *(f"{name},{noun}" for name, noun in SUBJECTS.items()), "", "Prompts"]
+    for name in (*SUBJECTS, ".ipynb_checkpoints"):
+        shutil.copytree(files / "photos", photos / name)
+    (photos / "prompts_and_classes.txt").write_text("\n".join(lines))
+
+    def run(rows, **changes):
+        settings = {"checkpoint": files / "sd15.safetensors", "motion_module": files / "motion.safetensors"}
+        settings |= {"photos": photos, "clip": "{frames: 3, size: 64, steps: 1}", "steps": 1, **networks}
+        settings |= {"out": tmp_path / "out", "prompts": list(PROMPTS), **changes}
+        plan = tmp_path / "plan.yaml"
+        plan.write_text("\n".join([*(f"{name}: {value}" for name, value in settings.items()), "rows:", *rows]))
+        monkeypatch.setattr(sys, "argv", ["identity", str(plan)])
+        return identity.main()
+
+    return run
+
+
+def test_the_command_scores_every_clip_against_its_subject_s_photos_and_prompt(run, networks, tmp_path, monkeypatch):
+    clips = {}
+    score = folders.FolderWorld.score
+
+    def kept(self, subject, prompt, clip):
+        scores = score(self, subject, prompt, clip)
+        clips[subject, prompt] = clip, self.photos(subject), scores
+        return scores
+
+    monkeypatch.setattr(folders.FolderWorld, "score", kept)
+    assert run(["  - {method: noun}"]) == 0
+    assert clips.keys() == {(subject, prompt) for subject in SUBJECTS for prompt in PROMPTS}
+    clip_network, dino = load_clip(networks["clip_scores"]), load_dino(networks["dino_scores"])
+    for (subject, prompt), (clip, photos, scores) in clips.items():
+        assert scores.keys() == folders.SCORES.keys() - {"face similarity"}
+        for name, network in (("CLIP-I", clip_network), ("DINO", dino)):
+            alike = reference_similarity(
+                network.embed_images(list(clip)), network.embed_images([one.image for one in photos])
+            )
+            assert scores[name] == pytest.approx(alike.mean().item(), abs=1e-5)
+        text = clip_network.embed_text(prompt.replace("{}", f"a {SUBJECTS[subject]}"))
+        expected = text_similarity(clip_network.embed_images(list(clip)), text).mean().item()
+        assert scores["CLIP-T"] == pytest.approx(expected, abs=1e-5)
+    page = (tmp_path / "out/index.html").read_text(encoding="utf-8")
+    assert f"by {networks['clip_scores']}" in page
+    assert "by none, so it is missing" in page
+
+
+def test_photos_are_looked_at_once_for_all_clips_of_their_subject(run, monkeypatch):
+    seen = []
+
+    class Counting:
+        name = "counting"
+
+        def embed_images(self, images):
+            seen.append(len(images))
+            return torch.ones(len(images), 2)
+
+    monkeypatch.setattr(folders, "load_dino", lambda source: Counting())
+    monkeypatch.setattr(Counting, "to", lambda self, device: self, raising=False)
+    assert run(["  - {method: noun}", "  - {method: noun, gamma: 0.5}"], seeds=2) == 0
+    assert sum(seen) == 3 * len(SUBJECTS) + 3 * len(SUBJECTS) * len(PROMPTS) * 2 * 2
+
+
+@pytest.mark.parametrize("key", ["clip_scores", "dino_scores"])
+def test_a_network_that_is_none_is_found_before_anything_is_learned_or_drawn(key, run, tmp_path, capsys):
+    (tmp_path / "weights").mkdir()
+    (tmp_path / "weights/config.json").write_text('{"model_type": "bert"}')
+    assert run(["  - {method: vcd}"], **{key: tmp_path / "weights"}) == 2
+    assert str(tmp_path / "weights") in capsys.readouterr().err
+    assert not (tmp_path / "out" / running.LEARNED).exists()
+
+
+def test_a_missing_face_detector_is_found_before_the_clip_is_drawn(run, monkeypatch, capsys):
+    def missing():
+        raise ValueError("CenterFace was not found")
+
+    drawn = []
+    make = folders.make_clip
+    monkeypatch.setattr(folders, "load_centerface", missing)
+    monkeypatch.setattr(folders, "make_clip", lambda *inputs: drawn.append(inputs) or make(*inputs))
+    assert run(["  - {method: noun, stage: face}"]) == 1
+    assert "CenterFace was not found" in capsys.readouterr().err
+    assert drawn == []
+
+
+def test_a_folder_without_photos_costs_its_subject_alone(run, tmp_path, capsys):
+    (tmp_path / "dataset/empty").mkdir()
+    assert run(["  - {method: noun}"], nouns="{empty: man}") == 1
+    assert "empty holds no photos" in capsys.readouterr().err
+    assert len((tmp_path / "out" / running.CLIPS).read_text().splitlines()) == 1 + len(SUBJECTS) * len(PROMPTS)
