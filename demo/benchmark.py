@@ -112,6 +112,10 @@ class DemoWorld:
         recipe = run.recipe_of(character(number).noun, number)
         return replace(recipe, options=replace(recipe.options, steps=self.steps))
 
+    def caption(self, subject: str) -> str:
+        (words,) = measure.by_caption(character(self.subjects.index(subject)))
+        return words.removeprefix("a ")
+
     def photos(self, subject: str) -> list[Photo]:
         number = self.subjects.index(subject)
         return list(whole_photos(character(number), number))

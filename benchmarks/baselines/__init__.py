@@ -3,7 +3,7 @@
 method             the interface, and what every method learns from
 fitting            the loop of those that have their own
 changes            weights of a UNet that are other ones for a while
-tokens             ours, Textual Inversion, and the noun alone
+tokens             ours, Textual Inversion, the noun alone, and a caption of all
 custom_diffusion   a token, and what cross-attention makes of words
 dreambooth         the whole UNet
 lora               low-rank changes of its attention, by peft
@@ -21,10 +21,11 @@ from .lora import Lora
 from .method import Lesson, Method, Tensors, class_latents
 from .neti import Neti
 from .svdiff import SVDiff
-from .tokens import Noun, TextualInversion, Vcd
+from .tokens import Caption, Noun, TextualInversion, Vcd
 
 METHODS: dict[str, type] = {
     "noun": Noun,
+    "caption": Caption,
     "vcd": Vcd,
     "textual inversion": TextualInversion,
     "lora": Lora,
@@ -36,6 +37,7 @@ METHODS: dict[str, type] = {
 
 __all__ = [
     "METHODS",
+    "Caption",
     "CustomDiffusion",
     "DreamBooth",
     "Lesson",

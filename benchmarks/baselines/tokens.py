@@ -31,6 +31,14 @@ class Noun:
 
 
 @dataclass(frozen=True)
+class Caption(Noun):
+    """Nothing is learned, and nothing left out: what the model draws where words say all of the subject.
+
+    `applied` takes the caption for the noun. No way to learn a token can be expected to do better.
+    """
+
+
+@dataclass(frozen=True)
 class Vcd:
     """Ours: the recipe as it is."""
 

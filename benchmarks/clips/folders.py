@@ -197,6 +197,9 @@ class FolderWorld:
     def recipe(self, subject: str) -> Recipe:
         return Recipe(self.of[subject].noun, self.options.size, options=TrainingOptions(steps=self.steps))
 
+    def caption(self, subject: str) -> str:
+        raise ValueError("photos alone do not say in words who is to be seen: take the row of captions out of the plan")
+
     def clip(self, model: StableDiffusion, subject: Prompt, prompt: str, seed: int, gamma: float, stage: str) -> Tensor:
         detector = None if stage == "t2v" else self.detector  # before the clip: it may be missing
         before, after = prompt.split("{}")

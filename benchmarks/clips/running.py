@@ -21,6 +21,7 @@ from .store import Scored, Store, alone
 from .world import World
 
 CLIPS, FRAMES, LEARNED, VIDEOS = "clips.csv", "frames", "learned", "videos"
+CAPTION = "caption"  # the method that takes all words for the noun
 SHOWN = 4  # frames of a clip on a contact sheet
 
 
@@ -172,10 +173,11 @@ def make_clips(todo: Mapping[str, Wanted], plan: Plan, world: World, learned: Le
     if row.videos is None:
         try:
             tensors, model = learned.tensors(row, subject), world.model(row.style)
+            noun = world.caption(subject) if row.method == CAPTION else world.recipe(subject).noun
         except (ValueError, torch.OutOfMemoryError) as error:
             yield from ((one, None, told(error)) for one in todo.values())
             return
-        context = method_of(row).applied(model, tensors, world.recipe(subject).noun)
+        context = method_of(row).applied(model, tensors, noun)
     with context as (model, words):
         for key, one in todo.items():
             start = time.perf_counter()

@@ -36,6 +36,9 @@ class World(Protocol):
     def recipe(self, subject: str) -> Recipe:
         """How our own method learns this subject, noun and seed included."""
 
+    def caption(self, subject: str) -> str:
+        """Its noun and all else that is to be seen of it, in words; raises ValueError where nobody knows that."""
+
     def photos(self, subject: str) -> list[Photo]:
         """With masks, where there are any; raises ValueError where they cannot be read."""
 

@@ -75,6 +75,13 @@ def test_the_command_scores_every_clip_against_its_subject_s_photos_and_prompt(r
     assert "by none, so it is missing" in page
 
 
+def test_a_caption_of_photos_is_asked_for_in_vain_and_the_rest_is_made(run, tmp_path):
+    assert run(["  - {method: caption}", "  - {method: noun}"]) == 1
+    made = (tmp_path / "out/clips.csv").read_text(encoding="utf-8").splitlines()[1:]
+    assert len(made) == len(SUBJECTS) * len(PROMPTS)
+    assert "take the row of captions out" in (tmp_path / "out/index.html").read_text(encoding="utf-8")
+
+
 def test_photos_are_looked_at_once_for_all_clips_of_their_subject(run, monkeypatch):
     seen = []
 

@@ -126,6 +126,14 @@ def test_other_settings_are_other_clips_and_what_was_learned_is_used_again(plann
     assert alike["vcd, style ink"] == alike["vcd"]
 
 
+def test_a_row_of_captions_says_all_that_the_world_knows(planned, monkeypatch):
+    monkeypatch.setitem(PRETENDED, "caption", Pretending)
+    outcome = running.run(planned(PLAN + "  - {method: caption}\n"), Anywhere())
+    alike = {name: [clip.scores["alike"] for clip in clips] for name, clips in outcome.clips.items()}
+    longer = len("ann in many words") - len("ann noun")
+    assert alike["caption"] == pytest.approx([value + longer / 100 for value in alike["vcd"]])
+
+
 def test_two_runs_at_once_are_refused(planned):
     one = planned()
     file = one.out / running.CLIPS
@@ -380,7 +388,7 @@ def test_rates_are_chosen_on_strangers_of_whom_the_table_shows_none(real_methods
         for name in ("rates.yaml", "demo.yaml")
     )
     assert not {one for row in rates.rows for one in row.subjects} & {one for row in table.rows for one in row.subjects}
-    assert {row.method for row in rates.rows} == {row.method for row in table.rows} - {"noun"}
+    assert {row.method for row in rates.rows} == {row.method for row in table.rows} - {"noun", "caption"}
 
 
 def test_what_make_bench_runs_is_60_clips(real_methods):

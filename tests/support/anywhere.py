@@ -64,6 +64,9 @@ class Anywhere:
     def recipe(self, subject):
         return Recipe(f"{subject} noun", 16)
 
+    def caption(self, subject):
+        return f"{subject} in many words"
+
     def photos(self, subject):
         image = torch.full((4, 4, 3), self.subjects.index(subject) / 3)
         return [Photo("1.png", image, torch.ones(4, 4))]
