@@ -127,7 +127,7 @@ def _parts(
     )
     if rows:
         yield "## Plot"
-        yield f"{_of_what(rows)} Lines are the 95 % intervals."
+        yield f"{_of_what(len(in_all(rows)))} Lines are the 95 % intervals."
         yield _picture("scores by row", PLOT)
     for prompt, name in sheets.items():
         yield f"## {_plain(prompt)}"
@@ -180,8 +180,7 @@ def _over_the_same(rows: Rows) -> tuple[Rows, int]:
     return shared if common else rows, len(common)
 
 
-def _of_what(rows: Rows) -> str:
-    _, common = _over_the_same(rows)
+def _of_what(common: int) -> str:
     if not common:
         return "No clip is there of every row, so these are of different ones."
     return f"Over the {common} clips that are there of every row here: the same subjects, prompts and seeds."
@@ -189,8 +188,8 @@ def _of_what(rows: Rows) -> str:
 
 def _scores(world: World, rows: Rows) -> Iterator[str]:
     """A table over the clips that all rows have, and one of the rows that have more."""
-    shared, _ = _over_the_same(rows)
-    yield _of_what(rows)
+    shared, common = _over_the_same(rows)
+    yield _of_what(common)
     yield _figures(world, {name: figures(clips, world.scores) for name, clips in shared.items()})
     more = {name: clips for name, clips in rows.items() if len(clips) > len(shared[name])}
     if more:
