@@ -42,4 +42,4 @@ class DreamBooth:
     @contextmanager
     def applied(self, model: StableDiffusion, learned: Tensors, noun: str) -> Iterator[tuple[StableDiffusion, Prompt]]:
         with weights_changed(model.unet, learned):
-            yield model, called_by_identifier(noun)
+            yield model, called_by_identifier(model, noun)

@@ -52,7 +52,7 @@ class Lora:
             if own.keys() != learned.keys() or any(own[name].shape != learned[name].shape for name in own):
                 raise ValueError("what was learned does not fit this UNet: learn it anew with this model")
             set_peft_model_state_dict(model.unet, learned)
-            yield model, called_by_identifier(noun)
+            yield model, called_by_identifier(model, noun)
 
     @contextmanager
     def _added(self, unet: nn.Module, seed: int) -> Iterator[None]:

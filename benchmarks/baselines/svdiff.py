@@ -54,7 +54,7 @@ class SVDiff:
         with torch.no_grad():
             found = changes(model.unet, learned)
         with weights_changed(model.unet, found):
-            yield model, called_by_identifier(noun)
+            yield model, called_by_identifier(model, noun)
 
 
 def matrices(unet: nn.Module) -> Tensors:

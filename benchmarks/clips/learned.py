@@ -18,7 +18,8 @@ from vcd_core.standalone.model import StableDiffusion
 from .plan import Row
 from .world import World
 
-VERSION = 1  # of what the methods do: raise it when what they learn would be another
+VERSION = 1  # of pictures of a class, and of what methods learn: raise it when either would be another
+VERSIONS = {"lora": 2, "dreambooth": 2, "svdiff": 2}  # of methods whose own is not that one
 
 
 def method_of(row: Row) -> Method:
@@ -55,7 +56,7 @@ class Learned:
         key = (row.method, tuple(row.settings.items()), row.masks, subject)
         if key not in self.files:
             photos, recipe = lesson_of(self.world, row, subject)
-            parts = (VERSION, method_of(row), photos, recipe, self._base(), self.class_pictures)
+            parts = (VERSIONS.get(row.method, VERSION), method_of(row), photos, recipe, self._base(), self.class_pictures)
             name = row.method.replace(" ", "_")
             self.files[key] = self.folder / f"{name}-{subject}-{fingerprint(*parts)}.safetensors"
         return self.files[key]

@@ -2,6 +2,7 @@
 
 import json
 import sys
+from copy import deepcopy
 from dataclasses import dataclass, replace
 
 import pytest
@@ -14,7 +15,7 @@ from benchmarks import identity
 from benchmarks.baselines import METHODS, Lesson, class_latents, fitting, neti, svdiff
 from benchmarks.baselines.changes import weights_changed
 from benchmarks.baselines.sizes import bytes_of, parameters_of, sizes
-from vcd_core.identity import Photo, Recipe, TrainingOptions
+from vcd_core.identity import PLACEHOLDER, Photo, Recipe, TrainingOptions
 from vcd_core.standalone.config import SD15
 
 pytestmark = pytest.mark.usefixtures("one_thread")
@@ -133,6 +134,30 @@ def test_a_file_gives_back_the_same_predictions(name, model, taught):
 def test_learning_again_gives_the_same(name, model, lesson, taught):
     again = METHODS[name]().learn(model, lesson)
     assert all(torch.equal(value, again[key]) for key, value in taught(name)[0].items())
+
+
+def test_the_identifier_is_a_word_where_the_encoder_tells_words_apart(model):
+    contexts = fitting.identifier_contexts(model)([f"photo of a {PLACEHOLDER} woman", "photo of a woman"])
+    assert torch.equal(contexts[0], model.encode_pieces(["photo of a sks woman"]))
+    assert torch.equal(contexts[1], model.encode_pieces(["photo of a woman"]))
+    called = fitting.called_by_identifier(model, "woman")
+    assert torch.equal(model.encode_pieces(called), model.encode_pieces(["a sks woman"]))
+
+
+def test_an_identifier_that_is_like_any_other_word_gets_an_embedding_of_its_own(model):
+    model = replace(model, text_encoder=deepcopy(model.text_encoder))
+    words = model.text_encoder.get_input_embeddings().weight
+    with torch.no_grad():  # as an encoder that was taught but two words
+        taught = words[model.tokenizer.encode("woman snow", add_special_tokens=False)].clone()
+        words[:] = 0.01
+        words[model.tokenizer.encode("woman snow", add_special_tokens=False)] = 3 * taught
+    own = fitting.identifier_of(model)
+    assert torch.equal(own, fitting.identifier_of(model))
+    assert own.norm().item() == pytest.approx(3 * taught.norm(dim=1).mean().item(), rel=1e-5)
+    contexts = fitting.identifier_contexts(model)([f"photo of a {PLACEHOLDER} woman"])
+    called = model.encode_pieces(["photo of ", *fitting.called_by_identifier(model, "woman")])
+    assert torch.equal(contexts[0], called)
+    assert not torch.allclose(called, model.encode_pieces(["photo of a sks woman"]))
 
 
 def attentions(unet):
