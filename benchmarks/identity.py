@@ -71,16 +71,17 @@ def run_plan(arguments: argparse.Namespace) -> None:
     world = open_world(source)
     plan = plan_of(source, world)
     outcome = run(plan, world, say, make)
-    page = write_report(plan, world, outcome, shlex.join(["python", "-m", "benchmarks.identity", str(arguments.plan)]))
+    command = shlex.join(["python", "-m", "benchmarks.identity", str(arguments.plan)])
+    report = write_report(plan, world, outcome, command)
     if arguments.docs is not None:
-        copy_report(plan, outcome, arguments.docs)
+        copy_report(plan, outcome, report, arguments.docs)
     cases = cases_of(outcome.clips)
     sys.stdout.write(json.dumps(as_object("identity", cases)) + "\n" if arguments.json else as_table("identity", cases))
     for name, count in outcome.parameters.items():
         say(f"{name}: {count:,} trained numbers, a file of {readable(outcome.sizes[name])}")
-    say(f"{page}: {sum(map(len, outcome.clips.values()))} of {sum(1 for _ in wanted_clips(plan))} clips")
+    say(f"{report.page}: {sum(map(len, outcome.clips.values()))} of {sum(1 for _ in wanted_clips(plan))} clips")
     if outcome.failed:
-        raise SomeFailed(f"{len(outcome.failed)} clips could not be made: {page} says which and why")
+        raise SomeFailed(f"{len(outcome.failed)} clips could not be made: {report.page} says which and why")
 
 
 def on_ray(address: str, open_world: Callable[[], "World"]) -> Callable[["Work"], Iterator["Made"]]:

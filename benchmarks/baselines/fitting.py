@@ -8,7 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from vcd_core.identity import PLACEHOLDER, Examples, Recipe, encode_examples, plan_training
+from vcd_core.identity import Examples, Recipe, encode_examples, plan_training
 from vcd_core.standalone.model import Prompt, StableDiffusion
 
 from .method import IDENTIFIER, Lesson, Tensors, generator_of

@@ -56,7 +56,8 @@ class Learned:
         key = (row.method, tuple(row.settings.items()), row.masks, subject)
         if key not in self.files:
             photos, recipe = lesson_of(self.world, row, subject)
-            parts = (VERSIONS.get(row.method, VERSION), method_of(row), photos, recipe, self._base(), self.class_pictures)
+            version = VERSIONS.get(row.method, VERSION)
+            parts = (version, method_of(row), photos, recipe, self._base(), self.class_pictures)
             name = row.method.replace(" ", "_")
             self.files[key] = self.folder / f"{name}-{subject}-{fingerprint(*parts)}.safetensors"
         return self.files[key]

@@ -26,6 +26,7 @@ class Row:
         videos: a folder of clips that are there, SUBJECT_PROMPT_SEED.mp4 with the prompt's number from 1; None to make
             them.
         subjects, prompts, seeds: what is drawn; prompts keep their numbers in the whole list.
+        published: somebody's figures of the same, to stand beside.
     """
 
     method: str
@@ -39,6 +40,7 @@ class Row:
     subjects: Sequence[str]
     prompts: Sequence[str]
     seeds: Sequence[int]
+    published: str = ""
 
     @property
     def name(self) -> str:
@@ -141,6 +143,7 @@ ROW_KEYS = {
     "subjects": "a number of the plan's",
     "prompts": "a number of the plan's",
     "seeds": "a number of the plan's",
+    "published": "a text, somebody's figures",
 }
 
 
@@ -215,7 +218,7 @@ def _row(source: Source, place: Place, row: object, world: World, whole: tuple[S
         raise source.wrong(place, f"a row is a table with the keys {', '.join(ROW_KEYS)}, not {row!r}")
     _check_keys(source, place, row, ROW_KEYS)
     videos = row.get("videos")
-    for key in ("method", "name", "videos"):
+    for key in ("method", "name", "videos", "published"):
         if key in row:
             text_in(source, (*place, key), row[key])
     method = row.get("method", row.get("name", ""))
@@ -252,6 +255,7 @@ def _row(source: Source, place: Place, row: object, world: World, whole: tuple[S
         style,
         None if videos is None else Path(videos),
         *chosen,
+        row.get("published", ""),
     )
 
 

@@ -1,9 +1,9 @@
 """The report of a run: tables, a plot and contact sheets, as Markdown and as HTML, their pictures beside them."""
 
 import html
-import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
+from dataclasses import dataclass
 from pathlib import Path
 
 from benchmarks.baselines.sizes import readable
@@ -40,8 +40,16 @@ VERDICTS = {
 Rows = Mapping[str, Sequence[Scored]]
 
 
-def write_report(plan: Plan, world: World, outcome: Outcome, command: str) -> Path:
-    """What a run found, against its first row; returns the page of HTML.
+@dataclass(frozen=True)
+class Report:
+    """Its files in the plan's folder: the page of HTML, and the pictures that it and its Markdown show."""
+
+    page: Path
+    pictures: Sequence[str]
+
+
+def write_report(plan: Plan, world: World, outcome: Outcome, command: str) -> Report:
+    """What a run found, against its first row.
 
     Args:
         command: what made it, to be shown.
@@ -66,16 +74,14 @@ def write_report(plan: Plan, world: World, outcome: Outcome, command: str) -> Pa
     for name, content in ((TEXT, text), (PAGE, page)):
         with unfinished_file(plan.out / name) as unfinished:
             unfinished.write_text(content, encoding="utf-8")
-    return plan.out / PAGE
+    return Report(plan.out / PAGE, [PLOT] * bool(rows) + list(sheets.values()))
 
 
-def copy_report(plan: Plan, outcome: Outcome, folder: Path) -> None:
+def copy_report(plan: Plan, outcome: Outcome, report: Report, folder: Path) -> None:
     """The report as Markdown, the pictures that it shows, and the scores of every clip that it is of."""
-    text = (plan.out / TEXT).read_bytes()
-    shown_there = dict.fromkeys(re.findall(r"!\[[^]]*\]\(([^)]+)\)", text.decode()))
-    contents = {name: (plan.out / name).read_bytes() for name in shown_there}
+    contents = {name: (plan.out / name).read_bytes() for name in (*report.pictures, TEXT)}
     of_the_plan = {clip.fingerprint for clips in outcome.clips.values() for clip in clips}
-    contents |= {TEXT: text, CLIPS: lines_of(plan.out / CLIPS, of_the_plan)}
+    contents[CLIPS] = lines_of(plan.out / CLIPS, of_the_plan)
     for name, content in contents.items():
         with unfinished_file(folder / name) as unfinished:
             unfinished.write_bytes(content)
@@ -105,7 +111,7 @@ def _parts(
     for title, some in (("Methods", methods), (f"What differs from {first.name}", ablations)):
         if len(some) > 1 or (rows and rows == some):
             yield f"## {_plain(title)}"
-            yield from _scores(world, some)
+            yield from _scores(world, some, {row.name: row.published for row in plan.rows if row.published})
     if first.name in rows:
         against = {
             name: differences(rows[first.name], clips, world.scores)
@@ -186,23 +192,32 @@ def _of_what(common: int) -> str:
     return f"Over the {common} clips that are there of every row here: the same subjects, prompts and seeds."
 
 
-def _scores(world: World, rows: Rows) -> Iterator[str]:
+def _scores(world: World, rows: Rows, published: Mapping[str, str]) -> Iterator[str]:
     """A table over the clips that all rows have, and one of the rows that have more."""
     shared, common = _over_the_same(rows)
     yield _of_what(common)
-    yield _figures(world, {name: figures(clips, world.scores) for name, clips in shared.items()})
+    yield _figures(world, {name: figures(clips, world.scores) for name, clips in shared.items()}, published=published)
     more = {name: clips for name, clips in rows.items() if len(clips) > len(shared[name])}
     if more:
         yield "Over all clips of a row, where those are more:"
         yield _figures(world, {name: figures(clips, world.scores) for name, clips in more.items()})
 
 
-def _figures(world: World, table: Mapping[str, Mapping[str, Figure | None]], signed: bool = False) -> str:
+def _figures(
+    world: World,
+    table: Mapping[str, Mapping[str, Figure | None]],
+    signed: bool = False,
+    published: Mapping[str, str] | None = None,
+) -> str:
+    """A line a row, with what was published of them last, if anything was."""
+    known = {name: _plain(text) for name, text in (published or {}).items() if name in table}
     lines = []
     for name, found in table.items():
         clips, subjects = max(((one.clips, one.subjects) for one in found.values() if one), default=(0, 0))
-        lines.append([name, *(shown(found[score], signed) for score in world.scores), f"{clips} of {subjects}"])
-    return _table(["", *(name + ARROWS[better] for name, better in world.scores.items()), "clips, subjects"], lines)
+        line = [name, *(shown(found[score], signed) for score in world.scores), f"{clips} of {subjects}"]
+        lines.append([*line, known.get(name, "–")] if known else line)
+    head = ["", *(name + ARROWS[better] for name, better in world.scores.items()), "clips, subjects"]
+    return _table([*head, "published"] if known else head, lines)
 
 
 def _verdicts(first: str, against: Mapping[str, Mapping[str, Figure | None]], better: Mapping[str, int]) -> str:

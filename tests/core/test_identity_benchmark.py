@@ -513,7 +513,7 @@ def test_the_report_tells_every_row_what_is_missing_and_what_is_stored(planned):
 
     one, world = planned(), Anywhere(fail)
     outcome = running.run(one, world)
-    page = report.write_report(one, world, outcome, "python -m x").read_text(encoding="utf-8")
+    page = report.write_report(one, world, outcome, "python -m x").page.read_text(encoding="utf-8")
     mean = np.mean(
         [np.mean([c.scores["alike"] for c in outcome.clips["lora"] if c.subject == s]) for s in ("ann", "bob")]
     )
@@ -553,6 +553,16 @@ def test_rows_are_told_over_the_clips_that_all_have(planned):
     assert float(more[1].split()[0]) > float(vcd[1].split()[0])
 
 
+def test_what_was_published_of_a_row_stands_beside_its_figures(planned):
+    text = PLAN.replace("{method: lora", "{method: lora, published: 'DINO 0.522 | so'")
+    one, world = planned(text), Anywhere()
+    report.write_report(one, world, running.run(one, world), "python -m x")
+    text = (one.out / report.TEXT).read_text(encoding="utf-8")
+    vcd, lora = rows_of(text.replace("\\|", "/"), "Methods")
+    assert (vcd[-2:], lora[-2:]) == (["4 of 2", "–"], ["4 of 2", "DINO 0.522 / so"])
+    assert len(rows_of(text, "vcd minus the others")[0]) == len(vcd) - 1
+
+
 @pytest.mark.parametrize(
     ("more", "less", "said"),
     [
@@ -565,7 +575,7 @@ def test_a_published_ordering_is_told_beside_what_was_found(more, less, said, pl
     claim = f"claims:\n  - {{more: '{more}', less: '{less}', score: alike, published: 'A_B 0.5 | 0.4'}}\n"
     text, world = PLAN.replace("subjects: 2", "subjects: 6") + "  - {method: vcd, gamma: 0.5}\n" + claim, Six()
     one = planned(text, world)
-    page = report.write_report(one, world, running.run(one, world), "python -m x").read_text(encoding="utf-8")
+    page = report.write_report(one, world, running.run(one, world), "python -m x").page.read_text(encoding="utf-8")
     line = page.split("Published orderings")[1].split("<tbody>")[1].split("</tr>")[0]
     assert f"{more} &gt; {less}" in line
     assert "A_B 0.5 | 0.4" in line
@@ -599,10 +609,11 @@ def test_a_run_of_which_nothing_could_be_made_has_a_report_that_says_why(planned
 
     one, world = planned(), Anywhere(fail)
     outcome = running.run(one, world)
-    page = report.write_report(one, world, outcome, "python -m x").read_text(encoding="utf-8")
+    written = report.write_report(one, world, outcome, "python -m x")
+    page = written.page.read_text(encoding="utf-8")
     assert "There is no clip yet." in page
     assert page.count("no model") == COUNT
-    report.copy_report(one, outcome, tmp_path / "docs")
+    report.copy_report(one, outcome, written, tmp_path / "docs")
     assert sorted(path.name for path in (tmp_path / "docs").iterdir()) == ["README.md", "clips.csv"]
 
 
@@ -611,8 +622,8 @@ def test_the_report_is_copied_with_every_clip_and_picture(planned, tmp_path):
     running.run(planned(PLAN.replace("rows:", "rows:\n  - {method: vcd, gamma: 0.7}")), Anywhere())
     one, world = planned(), Anywhere()
     outcome = running.run(one, world)
-    report.write_report(one, world, outcome, "python -m x")
-    report.copy_report(one, outcome, tmp_path / "docs/evaluation")
+    written = report.write_report(one, world, outcome, "python -m x")
+    report.copy_report(one, outcome, written, tmp_path / "docs/evaluation")
     text = (tmp_path / "docs/evaluation/README.md").read_text(encoding="utf-8")
     for name in re.findall(r"!\[[^]]*\]\(([^)]+)\)", text):
         assert (tmp_path / "docs/evaluation" / name).read_bytes() == (one.out / name).read_bytes()
