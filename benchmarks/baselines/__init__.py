@@ -18,7 +18,7 @@ learning rate of its own. Methods with prior preservation see as many pictures o
 from .custom_diffusion import CustomDiffusion
 from .dreambooth import DreamBooth
 from .lora import Lora
-from .method import Lesson, Method, Tensors, class_latents
+from .method import Lesson, Method, Tensors, class_latents, without_mask
 from .neti import Neti
 from .svdiff import SVDiff
 from .tokens import Caption, Noun, TextualInversion, Vcd
@@ -50,4 +50,5 @@ __all__ = [
     "TextualInversion",
     "Vcd",
     "class_latents",
+    "without_mask",
 ]

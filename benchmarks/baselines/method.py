@@ -2,13 +2,13 @@
 
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Protocol
 
 import torch
 from torch import Tensor, nn
 
-from vcd_core.identity import Photo, Recipe
+from vcd_core.identity import Photo, Recipe, around_subject
 from vcd_core.sampling import classifier_free_guidance, euler, normal_sigmas, start_latents
 from vcd_core.standalone.checkpoint import VAE_FACTOR
 from vcd_core.standalone.model import Prompt, StableDiffusion
@@ -24,7 +24,7 @@ class Lesson:
     """What a subject is learned from.
 
     Attributes:
-        photos: of the subject; a method that wants no masks leaves them out.
+        photos: of the subject; a method that wants no masks takes them `without_mask`.
         recipe: of our own method; the others take its noun, size, steps, batch, and seed.
         class_latents: gives (N, 4, h, w), pictures of anyone of the class, for methods with prior preservation.
     """
@@ -61,6 +61,11 @@ class Method(Protocol):
 
         `model` may be changed meanwhile; afterwards it is as it was, to the bit.
         """
+
+
+def without_mask(photo: Photo) -> Photo:
+    """The square that others see of it, and nothing that says where in it the subject is."""
+    return replace(around_subject(photo), mask=None)
 
 
 def generator_of(recipe: Recipe) -> torch.Generator:

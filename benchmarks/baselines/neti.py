@@ -6,23 +6,26 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.func import functional_call
+from torch.utils.hooks import RemovableHandle
 
 from vcd_core.identity import PLACEHOLDER, Recipe
 from vcd_core.sampling.guidance import Denoise
 from vcd_core.standalone.model import Prompt, StableDiffusion
+from vcd_core.standalone.tokenizer import word_ids
 
 from .fitting import Fit, as_leaves, fit, noun_of
 from .method import Lesson, Tensors
 
-NOUN = "noun"
 FREQUENCIES = 80
+BYPASS = 0.2  # how far the textual bypass may move what the text encoder says, in parts of its length
 
 
 @dataclass(frozen=True)
 class Neti:
-    """Without the paper's textual bypass and nested dropout.
+    """With its textual bypass, without nested dropout; noise level and layer go into the network as they are encoded.
 
     Attributes:
         hidden: width of the network.
@@ -64,7 +67,9 @@ class Neti:
 
 
 class Mapper(nn.Module):
-    """(timestep, layer) -> a vector as long as the noun's, which it begins near.
+    """(timestep, layer) -> two vectors, together as long as the noun's.
+
+    One begins near the noun, for the prompt; the other goes past the text encoder, to the values alone.
 
     Args:
         noun: (D,) the noun's own vector.
@@ -78,18 +83,18 @@ class Mapper(nn.Module):
         self.layers = nn.Sequential(
             nn.Linear(2 * FREQUENCIES, hidden), nn.LayerNorm(hidden), nn.LeakyReLU(),
             nn.Linear(hidden, hidden), nn.LayerNorm(hidden), nn.LeakyReLU(),
-            nn.Linear(hidden, len(noun)),
+            nn.Linear(hidden, 2 * len(noun)),
         ).to(noun)  # fmt: skip
         with torch.no_grad():
             self.layers[-1].weight.mul_(self.norm / math.sqrt(len(noun)))
-            self.layers[-1].bias.copy_(noun)
+            self.layers[-1].bias[: len(noun)] = noun
 
-    def forward(self, timestep: Tensor, layers: int) -> Tensor:
-        """(layers, D) for one timestep."""
+    def forward(self, timestep: Tensor, layers: int) -> tuple[Tensor, Tensor]:
+        """(layers, D) twice, for one timestep."""
         places = torch.arange(layers, device=self.frequencies.device, dtype=self.frequencies.dtype)
         angles = torch.stack([timestep.to(places).expand(layers), places], 1) @ self.frequencies
         vectors = self.layers(torch.cat([angles.sin(), angles.cos()], 1))
-        return self.norm * vectors / vectors.norm(dim=1, keepdim=True)
+        return (self.norm * F.normalize(vectors)).chunk(2, 1)
 
 
 @dataclass(frozen=True)
@@ -118,37 +123,61 @@ class LayeredModel(StableDiffusion):
 
         def denoise(x: Tensor, sigma: Tensor) -> Tensor:
             timestep = self.schedule.timestep(sigma).to(x.device)
-            contexts = self.contexts(context.pieces, timestep).expand(len(x), -1, -1, -1)
+            contexts = self.contexts(context.pieces, timestep).expand(len(x), -1, -1, -1, -1)
             noise = self.predict_by_layer(x / (1 + sigma**2).sqrt(), timestep.expand(len(x)), contexts)
             return x - sigma * noise
 
         return denoise
 
     def contexts(self, prompt: Prompt, timestep: Tensor) -> Tensor:
-        """(layers, L, D) of a prompt at one timestep."""
+        """(layers, 2, L, D) of a prompt at one timestep: what keys are made of, and what values are."""
         count = len(cross_attentions(self.unet))
         if all(isinstance(piece, str) for piece in prompt):
-            return super().encode_pieces(prompt).expand(count, -1, -1)
-        vectors = functional_call(self.mapper, self.weights, (timestep, count))
-        rows = [[piece if isinstance(piece, str) else vector[None] for piece in prompt] for vector in vectors]
-        return torch.stack([super(LayeredModel, self).encode_pieces(pieces) for pieces in rows])
+            return super().encode_pieces(prompt).expand(count, 2, -1, -1)
+        vectors, bypasses = functional_call(self.mapper, self.weights, (timestep, count))
+        return torch.stack([self._with_bypass(prompt, *both) for both in zip(vectors, bypasses, strict=True)])
+
+    def _with_bypass(self, prompt: Prompt, vector: Tensor, bypass: Tensor) -> Tensor:
+        """(2, L, D)
+
+            h' = h + 0.2 |h| b / |b|
+
+        of what the text encoder has at the subject's place before its last norm, for values.
+        """
+        subject = next(number for number, piece in enumerate(prompt) if not isinstance(piece, str))
+        place = 1 + sum(len(word_ids(words, self.tokenizer)) for words in prompt[:subject])
+        words = [*prompt[:subject], vector[None], *prompt[subject + 1 :]]
+        found: list[Tensor] = []
+        norm = self.text_encoder.text_model.final_layer_norm
+        hook = norm.register_forward_pre_hook(lambda _norm, inputs: found.append(inputs[0][0]))
+        try:
+            keys = super().encode_pieces(words)
+        finally:
+            hook.remove()
+        (before,) = found
+        moved = before[place] + BYPASS * before[place].norm() * F.normalize(bypass, dim=0)
+        return torch.stack([keys, norm(before.index_copy(0, torch.tensor([place]).to(before.device), moved[None]))])
 
     def predict_by_layer(self, noised: Tensor, timesteps: Tensor, contexts: Tensor) -> Tensor:
-        """ε, given (B, layers, L, D)."""
-        layers, dtype = cross_attentions(self.unet), self.unet.dtype
-        own = [context.to(dtype) for context in contexts.unbind(1)]
-        hooks = [
-            layer.register_forward_pre_hook(
-                lambda _layer, inputs, named, context=context: (inputs, named | {"encoder_hidden_states": context}),
-                with_kwargs=True,
-            )
-            for layer, context in zip(layers, own, strict=True)
-        ]
+        """ε, given (B, layers, 2, L, D)."""
+        hooks = []
+        for layer, context in zip(cross_attentions(self.unet), contexts.to(self.unet.dtype).unbind(1), strict=True):
+            hooks += put_in(layer, *context.unbind(1))
         try:
-            return self.predict_noise(noised, timesteps, contexts[:, 0])
+            return self.predict_noise(noised, timesteps, contexts[:, 0, 0])
         finally:
             for hook in hooks:
                 hook.remove()
+
+
+def put_in(attention: nn.Module, keys: Tensor, values: Tensor) -> list[RemovableHandle]:
+    """Hooks by which diffusers' cross-attention makes its keys and values of these (B, L, D), whatever it is given."""
+    return [
+        attention.register_forward_pre_hook(
+            lambda _layer, inputs, named: (inputs, named | {"encoder_hidden_states": keys}), with_kwargs=True
+        ),
+        attention.to_v.register_forward_pre_hook(lambda _layer, _inputs: (values,)),
+    ]
 
 
 def cross_attentions(unet: nn.Module) -> list[nn.Module]:

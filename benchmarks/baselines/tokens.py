@@ -10,7 +10,7 @@ from vcd_core.identity import Recipe, initial_vectors
 from vcd_core.standalone.model import Prompt, StableDiffusion
 from vcd_core.standalone.pipeline import plan, train_token
 
-from .method import Lesson, Tensors, generator_of
+from .method import Lesson, Tensors, generator_of, without_mask
 
 VECTORS = "clip_l"
 
@@ -76,7 +76,7 @@ class TextualInversion(Vcd):
             decay=0.0,
         )
         recipe = replace(lesson.recipe, token_count=1, augmentation=None, mask_margin=0.0, options=options)
-        photos = [replace(photo, mask=None) for photo in lesson.photos]
+        photos = [without_mask(photo) for photo in lesson.photos]
         return _learned(model, replace(lesson, photos=photos, recipe=recipe))
 
 

@@ -10,7 +10,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file, save
 from torch import Tensor
 
-from benchmarks.baselines import METHODS, Lesson, Method, Tensors, class_latents
+from benchmarks.baselines import METHODS, Lesson, Method, Tensors, class_latents, without_mask
 from vcd_core.files import unfinished_file
 from vcd_core.identity import Photo, Recipe, fingerprint, weights_sample
 from vcd_core.standalone.model import StableDiffusion
@@ -19,7 +19,7 @@ from .plan import Row
 from .world import World
 
 VERSION = 1  # of pictures of a class, and of what methods learn: raise it when either would be another
-VERSIONS = {"lora": 2, "dreambooth": 2, "svdiff": 2}  # of methods whose own is not that one
+VERSIONS = {"lora": 2, "dreambooth": 2, "svdiff": 2, "neti": 2}  # of methods whose own is not that one
 
 
 def method_of(row: Row) -> Method:
@@ -34,8 +34,10 @@ def has_prior_preservation(row: Row) -> bool:
 def lesson_of(world: World, row: Row, subject: str) -> tuple[list[Photo], Recipe]:
     """The photos and our recipe for them; without masks nothing says where the subject ends and its place begins."""
     photos, recipe = world.photos(subject), world.recipe(subject)
+    if row.steps:
+        recipe = replace(recipe, options=replace(recipe.options, steps=row.steps))
     if not row.masks:
-        photos = [replace(photo, mask=None) for photo in photos]
+        photos = [without_mask(photo) for photo in photos]
         recipe = replace(recipe, options=replace(recipe.options, context_weight=0.0))
     return photos, recipe
 
@@ -53,11 +55,12 @@ class Learned:
 
     def file(self, row: Row, subject: str) -> Path:
         """Where it is kept, whether it is there yet or not; rows that learn the same share a file."""
-        key = (row.method, tuple(row.settings.items()), row.masks, subject)
+        key = (row.method, tuple(row.settings.items()), row.steps, row.masks, subject)
         if key not in self.files:
             photos, recipe = lesson_of(self.world, row, subject)
-            version = VERSIONS.get(row.method, VERSION)
-            parts = (version, method_of(row), photos, recipe, self._base(), self.class_pictures)
+            parts = [VERSIONS.get(row.method, VERSION), method_of(row), photos, recipe, self._base()]
+            if has_prior_preservation(row):
+                parts.append(self.class_pictures)
             name = row.method.replace(" ", "_")
             self.files[key] = self.folder / f"{name}-{subject}-{fingerprint(*parts)}.safetensors"
         return self.files[key]

@@ -22,6 +22,7 @@ class Row:
         method: a name in `METHODS`, or what made the clips in `videos`.
         ablation: what differs from the method as it is; "" for nothing.
         settings: of the method, besides their defaults.
+        steps: of learning; None for the world's.
         masks: whether photos come with their masks.
         videos: a folder of clips that are there, SUBJECT_PROMPT_SEED.mp4 with the prompt's number from 1; None to make
             them.
@@ -32,6 +33,7 @@ class Row:
     method: str
     ablation: str
     settings: Mapping[str, float]
+    steps: int | None
     masks: bool
     gamma: float
     stage: str
@@ -135,6 +137,7 @@ ROW_KEYS = {
     "method": f"one of {', '.join(METHODS)}",
     "name": "a text for the table",
     "settings": "of the method, such as rate: 1e-4",
+    "steps": "of learning, instead of the world's",
     "masks": "true or false",
     "gamma": "a number from 0 to 1",
     "stage": f"one of {', '.join(STAGES)}",
@@ -191,7 +194,7 @@ def plan_of(source: Source, world: World) -> Plan:
     return Plan(
         Path(text_in(source, ("out",), content.get("out", "out/identity"))),
         _typed(source, ("keep",), content.get("keep", False), bool),
-        _counted(source, ("class_pictures",), content.get("class_pictures", 32), 1, 10000),
+        _counted(source, ("class_pictures",), content.get("class_pictures", 200), 1, 10000),
         _counted(source, ("sheets",), content.get("sheets", min(5, len(prompts))), 0, len(prompts)),
         planned,
         _claims(source, names, world),
@@ -227,6 +230,9 @@ def _row(source: Source, place: Place, row: object, world: World, whole: tuple[S
     if not method:
         raise source.wrong(place, "a row of videos needs a name")
     settings = _settings(source, (*place, "settings"), row.get("settings", {}), method)
+    steps = row.get("steps")
+    if steps is not None:
+        _counted(source, (*place, "steps"), steps, 1, 10**6, "steps of learning")
     masks = _typed(source, (*place, "masks"), row.get("masks", True), bool)
     gamma = row.get("gamma", DEFAULT_GAMMA)
     if isinstance(gamma, bool) or not isinstance(gamma, (int, float)) or not 0 <= gamma <= 1:
@@ -238,7 +244,8 @@ def _row(source: Source, place: Place, row: object, world: World, whole: tuple[S
         "no masks": not masks,
         f"+ {stage}": stage != STAGES[0],
         f"style {style}": style != world.styles[0],
-        ", ".join(f"{name} {value}" for name, value in settings.items()): bool(settings),
+        ", ".join(f"{name} {value:g}" for name, value in settings.items()): bool(settings),
+        f"{steps} steps": steps is not None,
     }
     ablation = row["name"] if "name" in row and "method" in row else ", ".join(s for s, yes in differs.items() if yes)
     chosen = [
@@ -249,6 +256,7 @@ def _row(source: Source, place: Place, row: object, world: World, whole: tuple[S
         method,
         ablation,
         settings,
+        steps,
         masks,
         float(gamma),
         stage,

@@ -129,6 +129,11 @@ def test_other_settings_are_other_clips_and_what_was_learned_is_used_again(plann
     assert alike["vcd, style ink"] == alike["vcd"]
 
 
+def test_a_row_with_steps_of_its_own_learns_by_itself(planned):
+    running.run(planned(PLAN + "  - {method: vcd, steps: 7}\n"), Anywhere())
+    assert [steps for _, steps in Pretending.learned] == [200] * 4 + [7] * 2
+
+
 def test_a_row_of_captions_says_all_that_the_world_knows(planned, monkeypatch):
     monkeypatch.setitem(PRETENDED, "caption", Pretending)
     outcome = running.run(planned(PLAN + "  - {method: caption}\n"), Anywhere())

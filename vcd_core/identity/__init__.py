@@ -3,7 +3,7 @@
 from .augmentation import Augmentation, Views, draw_views
 from .checkpoint import SAVE_EVERY, fingerprint, load_training, save_training, training_file, weights_sample
 from .monitor import noun_noise, sample_latents
-from .photos import Photo, cropped, faded, load_photo, load_photos, usable_photos
+from .photos import Photo, around_subject, cropped, faded, load_photo, load_photos, usable_photos
 from .recipe import RARE_WORDS, Recipe, TrainingPlan, encode_examples, plan_training
 from .segmentation import SegmentedPhoto, segment_photos
 from .thumbnails import make_thumbnail, open_thumbnail, save_token_sheet
@@ -44,6 +44,7 @@ __all__ = [
     "TrainingPlan",
     "TrainingState",
     "Views",
+    "around_subject",
     "check_token_name",
     "context_loss",
     "convert_id_token",

@@ -138,13 +138,20 @@ def cropped(photo: Photo, size: int, margin: float = 0.0) -> Tensor:
         size: of the result, in pixels.
         margin: by how much the mask grows to every side, in parts of the picture's; that of a cut-out stays as it is.
     """
-    top, left, side = _square(photo)
-    mask = torch.ones(photo.image.shape[:2]) if photo.mask is None else photo.mask
-    picture = torch.cat([photo.image.permute(2, 0, 1), mask[None]])[:, top : top + side, left : left + side]
+    square = around_subject(photo)
+    mask = torch.ones(square.image.shape[:2]) if square.mask is None else square.mask
+    picture = torch.cat([square.image.permute(2, 0, 1), mask[None]])
     picture = F.interpolate(picture[None], (size, size), mode="bicubic", antialias=True)[0].clamp(0, 1)
     if not photo.cut_out:
         picture[3] = _grown(picture[3], round(margin * size))
     return picture
+
+
+def around_subject(photo: Photo) -> Photo:
+    """The same square at its own size, with the part of the mask in it."""
+    top, left, side = _square(photo)
+    mask = None if photo.mask is None else photo.mask[top : top + side, left : left + side]
+    return replace(photo, image=photo.image[top : top + side, left : left + side], mask=mask)
 
 
 def faded(pictures: Tensor) -> Tensor:
