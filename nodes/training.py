@@ -134,7 +134,7 @@ class TrainIDToken(io.ComfyNode):
                     min=0,
                     max=10000,
                     optional=True,
-                    tooltip="Draw a sample in the preview after so many steps, always from the same noise. 0: never.",
+                    tooltip="Draw a sample on the node after so many steps, always from the same noise. 0: never.",
                 ),
                 io.String.Input(
                     "initial_words",
