@@ -30,7 +30,7 @@ class DreamBooth:
 
     def learn(self, model: StableDiffusion, lesson: Lesson) -> Tensors:
         trained = as_leaves(self.start(model.unet, noun_of(model, lesson.recipe), lesson.recipe))
-        contexts = identifier_contexts(model, lesson.recipe.noun)
+        contexts = identifier_contexts(model)
 
         def predict(noised: Tensor, timesteps: Tensor, prompts: Sequence[str]) -> Tensor:
             return predict_with(model, trained, noised, timesteps, contexts(prompts))

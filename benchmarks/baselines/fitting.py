@@ -8,7 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from vcd_core.identity import Examples, Recipe, encode_examples, initial_vectors, plan_training
+from vcd_core.identity import Examples, Recipe, encode_examples, plan_training
 from vcd_core.standalone.model import Prompt, StableDiffusion
 
 from .method import IDENTIFIER, Lesson, Tensors, generator_of
@@ -101,21 +101,22 @@ def as_leaves(tensors: Tensors) -> Tensors:
     return {name: value.detach().clone().requires_grad_() for name, value in tensors.items()}
 
 
-def identifier_of(model: StableDiffusion, noun: str) -> Tensor:
+def identifier_of(model: StableDiffusion) -> Tensor:
     """(1, D) the embedding of `IDENTIFIER`, a word by which the model tells the subject from its class.
 
     An encoder that was taught few words, as the demo's, has one embedding for all others, and hardly notices it. There
-    it is where tokens begin, near the noun: it says as little that is new, and the UNet sees it.
+    it is a vector of its own, of a random direction and as long as the embeddings of the words that were taught.
     """
     every, own = model.text_encoder.get_input_embeddings().weight.detach().float().cpu(), model.embed_words(IDENTIFIER)
-    if (every == own).all(1).sum() == 1:
+    taught = every[(every != own).any(1)]
+    if len(taught) == len(every) - 1:
         return own
-    return initial_vectors(model.embed_words(noun), 1, torch.Generator().manual_seed(0))
+    return F.normalize(torch.randn(own.shape, generator=torch.Generator().manual_seed(0))) * taught.norm(dim=1).mean()
 
 
-def identifier_contexts(model: StableDiffusion, noun: str) -> Callable[[Sequence[str]], Tensor]:
+def identifier_contexts(model: StableDiffusion) -> Callable[[Sequence[str]], Tensor]:
     """Prompts -> (B, L, D) with the identifier for the subject; each prompt is encoded once."""
-    identifier = identifier_of(model, noun)
+    identifier = identifier_of(model)
     known: dict[str, Tensor] = {}
 
     def contexts(prompts: Sequence[str]) -> Tensor:
@@ -129,7 +130,7 @@ def identifier_contexts(model: StableDiffusion, noun: str) -> Callable[[Sequence
 
 
 def called_by_identifier(model: StableDiffusion, noun: str) -> Prompt:
-    return ["a ", identifier_of(model, noun), noun]
+    return ["a ", identifier_of(model), noun]
 
 
 def noun_of(model: StableDiffusion, recipe: Recipe) -> Tensor:

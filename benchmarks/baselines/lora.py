@@ -33,7 +33,7 @@ class Lora:
             return {name: value.detach().clone() for name, value in _state(unet).items()}
 
     def learn(self, model: StableDiffusion, lesson: Lesson) -> Tensors:
-        contexts = identifier_contexts(model, lesson.recipe.noun)
+        contexts = identifier_contexts(model)
 
         def predict(noised: Tensor, timesteps: Tensor, prompts: Sequence[str]) -> Tensor:
             return model.predict_noise(noised, timesteps, contexts(prompts))

@@ -41,7 +41,7 @@ class SVDiff:
 
     def learn(self, model: StableDiffusion, lesson: Lesson) -> Tensors:
         shifts = as_leaves(self.start(model.unet, noun_of(model, lesson.recipe), lesson.recipe))
-        contexts, own = identifier_contexts(model, lesson.recipe.noun), matrices(model.unet)
+        contexts, own = identifier_contexts(model), matrices(model.unet)
 
         def predict(noised: Tensor, timesteps: Tensor, prompts: Sequence[str]) -> Tensor:
             weights = {name: own[name] + change for name, change in changes(model.unet, shifts).items()}
