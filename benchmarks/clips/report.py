@@ -108,10 +108,11 @@ def _parts(
     own = [row.name for row in plan.rows if row.method == first.method and row.name != first.name]
     methods = {name: clips for name, clips in rows.items() if name not in own}
     ablations = {name: clips for name, clips in rows.items() if name in (first.name, *own)}
+    published = {row.name: row.published for row in plan.rows if row.published}
     for title, some in (("Methods", methods), (f"What differs from {first.name}", ablations)):
         if len(some) > 1 or (rows and rows == some):
             yield f"## {_plain(title)}"
-            yield from _scores(world, some, {row.name: row.published for row in plan.rows if row.published})
+            yield from _scores(world, some, published)
     if first.name in rows:
         against = {
             name: differences(rows[first.name], clips, world.scores)
