@@ -29,6 +29,7 @@ from vcd_core.standalone.model import StableDiffusion
 from vcd_core.standalone.weights_folder import manifest_fingerprint
 
 from . import measure, run, world
+from .appearance import COLOURS, KINDS, NOUNS, SKIN_OF, colour_name, same
 from .characters import Look
 from .people import stranger, whole_photos
 from .reader import Reading, similarity
@@ -45,7 +46,7 @@ WAYS = ("noun", "token", "caption")
 
 def character(number: int) -> Look:
     """The nouns take turns."""
-    return stranger(world.NOUNS[number % len(world.NOUNS)], FIRST_SEED + number)
+    return stranger(NOUNS[number % len(NOUNS)], FIRST_SEED + number)
 
 
 def vectors_of(model: StableDiffusion, number: int, out: Path) -> Tensor:
@@ -145,7 +146,7 @@ def accuracy(model: StableDiffusion, eyes: measure.Eyes, pictures: int = 300, st
             if reading.look is None:
                 continue
             for name in filter(partial(is_visible, model, one), legible(one)):
-                right.setdefault(name, []).append(world.same(name, one.look, reading.look))
+                right.setdefault(name, []).append(same(name, one.look, reading.look))
         figures |= {f"{way}, {name}": float(np.mean(values)) for name, values in right.items()}
     return figures
 
@@ -157,9 +158,9 @@ def is_visible(model: StableDiffusion, render: world.Render, name: str) -> bool:
     """
     if name == "noun":
         return True
-    palette = world.SKIN_OF[render.look.noun] if name == "skin" else world.COLOURS.get(name, {})
-    values = [rgb for called, rgb in palette.items() if called != world.colour_name(name, render.look)]
-    values = values or [kind for kind in world.KINDS[name] if kind != getattr(render.look, name)]
+    palette = SKIN_OF[render.look.noun] if name == "skin" else COLOURS.get(name, {})
+    values = [rgb for called, rgb in palette.items() if called != colour_name(name, render.look)]
+    values = values or [kind for kind in KINDS[name] if kind != getattr(render.look, name)]
     others = (world.render(replace(render.look, **{name: value}), render.shot).image for value in values)
     return all(_differ_clearly(model, render.image, other) for other in others)
 

@@ -23,7 +23,8 @@ from vcd_core.standalone.demo_model import DETECTOR_FILE, MODEL_FILE, MOTION_FIL
 from vcd_core.standalone.model import StableDiffusion
 from vcd_core.standalone.pipeline import ClipOptions, make_clip
 
-from . import evaluate, measure, world
+from . import evaluate, measure
+from .appearance import similarity
 from .compare import interval
 from .faces import CROP, NEAR, STRENGTH, draw_faces_anew
 from .people import NEW_PLACES
@@ -78,7 +79,7 @@ def figures_of(eyes: measure.Eyes, number: int, clips: dict[str, Tensor], gamma:
     compared = [clips[name] for name in ("before", f"after {gamma}")]
     read = [eyes.read(clip.movedim(-1, 1)) for clip in compared]
     both = [pair for pair in zip(*read, strict=True) if all(one.look is not None for one in pair)]
-    likeness = np.array([[world.similarity(look, one.look, HIDDEN) for one in pair] for pair in both]).reshape(-1, 2)
+    likeness = np.array([[similarity(look, one.look, HIDDEN) for one in pair] for pair in both]).reshape(-1, 2)
     before, after = likeness.mean(0) if len(both) else (np.nan, np.nan)
     smooth, smooth_after = (likeness_of_neighbours(clip[:, where]) for clip in compared)
     boxes = [faces[0].box for faces in eyes.detector.detect(clips["before"].movedim(-1, 1)) if faces]

@@ -21,8 +21,10 @@ from vcd_core.standalone.model import StableDiffusion
 from vcd_core.standalone.pipeline import ClipOptions, make_clip
 from vcd_core.vision import DrawnFaceDetector
 
-from . import measure, world
+from . import captions, measure, world
+from .appearance import NOUNS
 from .people import NEW_PLACES, stranger
+from .shots import MOTIONS, random_clip
 from .tensors import as_tensor
 from .weights import WEIGHTS, load_eyes
 
@@ -56,11 +58,11 @@ def statistics(clip: Tensor, detector: DrawnFaceDetector) -> dict[str, float]:
 
 def world_clip(action: str, number: int) -> tuple[str, Tensor]:
     """A caption, and a clip (F, 3, H, W) in [0, 1] that the world draws for it."""
-    rng = np.random.default_rng((number, world.MOTIONS.index(action)))
-    look = stranger(world.NOUNS[number % len(world.NOUNS)], 500 + number)
-    shots = world.random_clip(rng, action, FRAMES, NEW_PLACES[number % len(NEW_PLACES)], FRAMING)
+    rng = np.random.default_rng((number, MOTIONS.index(action)))
+    look = stranger(NOUNS[number % len(NOUNS)], 500 + number)
+    shots = random_clip(rng, action, FRAMES, NEW_PLACES[number % len(NEW_PLACES)], FRAMING)
     images = as_tensor([world.render(look, shot).image for shot in shots]) * 0.5 + 0.5
-    return world.caption(look, shots[0]), images
+    return captions.caption(look, shots[0]), images
 
 
 def main() -> int:
@@ -78,12 +80,12 @@ def evaluate(clips: int, out: Path) -> None:
     model, motion, detector = load_demo_model(WEIGHTS), load_demo_motion(WEIGHTS), load_eyes().detector
     out = out / measure.fingerprint((MODEL_FILE, MOTION_FILE), FRAMES, FRAMING)
     sources = ("world", *(f"gamma {gamma}" for gamma in GAMMAS))
-    table = np.empty((len(world.MOTIONS), len(sources), clips, len(MEASURES)))
-    for action_number, action in enumerate(world.MOTIONS):
+    table = np.empty((len(MOTIONS), len(sources), clips, len(MEASURES)))
+    for action_number, action in enumerate(MOTIONS):
         for number in range(clips):
             caption, drawn = world_clip(action, number)
             found = [through_autoencoder(model, drawn)]
-            seed = number * len(world.MOTIONS) + action_number  # one of its own: clips that start alike move alike
+            seed = number * len(MOTIONS) + action_number  # one of its own: clips that start alike move alike
             for gamma in GAMMAS:
                 options = ClipOptions(FRAMES, measure.SIZE, measure.STEPS, measure.CFG, gamma=gamma, seed=seed)
                 made = measure.kept_pictures(
@@ -99,7 +101,7 @@ def evaluate(clips: int, out: Path) -> None:
     sys.stdout.write(
         "Mean and standard error; clips in which the face was found. Difference: from gamma 0, same seeds.\n"
     )
-    for action_number, action in enumerate(world.MOTIONS):
+    for action_number, action in enumerate(MOTIONS):
         sys.stdout.write("\n".join([f"{action}", *rows(sources, table[action_number]), ""]))
     sys.stdout.write(
         "\n".join(["all actions", *rows(sources, table.swapaxes(0, 1).reshape(len(sources), -1, len(MEASURES)))])

@@ -17,7 +17,7 @@ from vcd_core.standalone.model import Prompt, StableDiffusion
 from vcd_core.standalone.weights_folder import manifest_fingerprint
 from vcd_core.vision import DrawnFaceDetector
 
-from . import world
+from . import captions
 from .characters import Look
 from .people import NEW_PLACES, member
 from .reader import AttributeReader, Reading, look_features, read, similarity
@@ -98,7 +98,7 @@ def subject_prompts(subject: Prompt) -> list[Prompt]:
 
 def by_caption(look: Look) -> Prompt:
     """The subject with every attribute spelled out."""
-    return [f"a {look.noun} with {', '.join(world.phrases(look).values())},"]
+    return [f"a {look.noun} with {', '.join(captions.phrases(look).values())},"]
 
 
 def by_noun(look: Look) -> Prompt:

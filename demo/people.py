@@ -12,12 +12,15 @@ from vcd_core.identity import Photo
 from vcd_core.identity.photos import MASK_SUFFIX
 
 from . import world
+from .appearance import NOUNS, random_look
 from .characters import Look
+from .places import PLACES
+from .shots import random_clip
 
 PHOTOS = Path(__file__).parent / "photos"
 PHOTO_SIZE = 256
 PHOTO_PLACES = ("in a library", "in a flower meadow", "on a stage")
-NEW_PLACES = tuple(place for place in world.PLACES if place not in PHOTO_PLACES)
+NEW_PLACES = tuple(place for place in PLACES if place not in PHOTO_PLACES)
 PHOTO_FRAMINGS = ("portrait", "half", "close", "full", "portrait", "half")
 
 CAST = {"mia": ("woman", 9), "otto": ("man", 7), "bolt": ("robot", 9), "kit": ("cat", 4)}
@@ -32,7 +35,7 @@ def member(name: str) -> Look:
 
 def stranger(noun: str, seed: int) -> Look:
     """Somebody held out from training."""
-    return world.random_look(np.random.default_rng((seed, world.NOUNS.index(noun))), noun, held_out=True)
+    return random_look(np.random.default_rng((seed, NOUNS.index(noun))), noun, held_out=True)
 
 
 def photos(
@@ -42,7 +45,7 @@ def photos(
     rng = np.random.default_rng((seed, 2))
     for number, framing in enumerate(PHOTO_FRAMINGS):
         place = places[number % len(places)]
-        shot = world.random_clip(rng, "stand", 1, place, framing, style)[0]
+        shot = random_clip(rng, "stand", 1, place, framing, style)[0]
         yield world.render(look, shot, PHOTO_SIZE)
 
 

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from vcd_core.vision import DrawnFaceDetector
 
-from . import world
+from . import appearance
 from .characters import Look
 from .places import PLACES
 
@@ -47,9 +47,9 @@ class AttributeReader(nn.Module):
             _block(3, 24), _block(24, 48), _Residual(48), _block(48, 72), _Residual(72), _block(72, 96), _Residual(96)
         )
         self.trunk = nn.Sequential(nn.Flatten(), nn.Linear(96 * (CROP // 16) ** 2, 160), nn.SiLU())
-        self.nouns = nn.Linear(160, len(world.NOUNS))
-        self.kinds = nn.ModuleDict({name: nn.Linear(160, len(kinds)) for name, kinds in world.KINDS.items()})
-        self.colours = nn.ModuleDict({name: nn.Linear(160, 3) for name in world.COLOURS})
+        self.nouns = nn.Linear(160, len(appearance.NOUNS))
+        self.kinds = nn.ModuleDict({name: nn.Linear(160, len(kinds)) for name, kinds in appearance.KINDS.items()})
+        self.colours = nn.ModuleDict({name: nn.Linear(160, 3) for name in appearance.COLOURS})
         self.place = nn.Sequential(
             _block(3, 16), _block(16, 32), _block(32, 48), nn.Flatten(), nn.Linear(48 * 16, len(PLACE_NAMES))
         )
@@ -119,28 +119,29 @@ def _mirrored(boxes: Tensor, width: int) -> Tensor:
 
 
 def similarity(true: Look, seen: Reading) -> float:
-    """`world.similarity`, without the shirt where the picture does not reach it; 0 where no face was found."""
+    """`appearance.similarity`, without the shirt where the picture does not reach it; 0 where no face was found."""
     if seen.look is None:
         return 0.0
-    return world.similarity(true, seen.look, () if seen.shirt else ("shirt", "pattern"))
+    return appearance.similarity(true, seen.look, () if seen.shirt else ("shirt", "pattern"))
 
 
 def look_features(look: Look) -> Tensor:
     """(D,), 0 or 1, such that the cosine of two looks is the share of attributes that are the same, colours by name."""
-    chosen = {"noun": (world.NOUNS, look.noun)}
-    chosen |= {name: (kinds, getattr(look, name)) for name, kinds in world.KINDS.items()}
-    chosen |= {name: (list(named), world.colour_name(name, look)) for name, named in world.COLOURS.items()}
+    chosen = {"noun": (appearance.NOUNS, look.noun)}
+    chosen |= {name: (kinds, getattr(look, name)) for name, kinds in appearance.KINDS.items()}
+    chosen |= {name: (list(named), appearance.colour_name(name, look)) for name, named in appearance.COLOURS.items()}
     found = [F.one_hot(torch.tensor(names.index(name)), len(names)) for names, name in chosen.values()]
     return torch.cat(found).float()
 
 
 def look_of(answers: dict[str, Tensor], number: int) -> Look:
     """What the reader's answers say of one picture, every attribute filled in."""
-    kinds = {name: kinds[answers[name][number].argmax()] for name, kinds in world.KINDS.items()}
+    kinds = {name: kinds[answers[name][number].argmax()] for name, kinds in appearance.KINDS.items()}
     colours = {
-        name: tuple(((answers[name][number].clamp(-1, 1) + 1) * 127.5).round().int().tolist()) for name in world.COLOURS
+        name: tuple(((answers[name][number].clamp(-1, 1) + 1) * 127.5).round().int().tolist())
+        for name in appearance.COLOURS
     }
-    return Look(noun=world.NOUNS[answers["noun"][number].argmax()], **kinds, **colours)
+    return Look(noun=appearance.NOUNS[answers["noun"][number].argmax()], **kinds, **colours)
 
 
 def _block(inputs: int, outputs: int) -> nn.Sequential:

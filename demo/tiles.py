@@ -9,12 +9,13 @@ from vcd_core.standalone.model import Prompt, StableDiffusion
 from vcd_core.standalone.pipeline import Sampling
 from vcd_core.standalone.tiles import TileOptions, refine_in_tiles
 
-from . import measure, world
+from . import measure
+from .shots import DETAIL
 
 STEPS = 8
 OPTIONS = TileOptions(upscale_by=2.0, strength=0.3, tile=144, overlap=32)
 """Two by two tiles of about the size that the model knows."""
-PART = world.DETAIL  # how the prompt of a part of a picture begins
+PART = DETAIL  # how the prompt of a part of a picture begins
 
 
 def enlarge(

@@ -11,6 +11,8 @@ from torch import Tensor, nn
 from vcd_core.vision.drawn_faces import LANDMARKS, STRIDE, TYPICAL_FACE, DrawnFaceDetector
 
 from .. import world
+from ..appearance import random_look
+from ..shots import random_shot
 from ..tensors import mixed_precision
 from ..train import Draws, Stage
 from .degrade import degrade
@@ -28,14 +30,14 @@ def crowd(rng: np.random.Generator, held_out: bool = False) -> list[world.Render
     style = "ink" if rng.random() < 0.3 else "soft"
     if rng.random() < 0.6 and not held_out:
         return [world.draw(world.random_scene(rng, style))]
-    first = world.random_shot(rng, style=style)
+    first = random_shot(rng, style=style)
     places = rng.permutation([0.2, 0.5, 0.8])[: rng.integers(1, 4)]
     people = []
     for x in places:
-        shot = world.random_shot(rng, first.place, first.framing, style)
+        shot = random_shot(rng, first.place, first.framing, style)
         shot = replace(shot, view=first.view, seed=first.seed)
         shot = replace(shot, x=shot.x if len(places) == 1 else float(x + rng.uniform(-0.08, 0.08)))
-        people.append((world.random_look(rng, held_out=held_out), shot))
+        people.append((random_look(rng, held_out=held_out), shot))
     return world.render_group(people)
 
 

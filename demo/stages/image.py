@@ -10,8 +10,10 @@ from torch import Tensor, nn
 from vcd_core.sampling import DiscreteSchedule, classifier_free_guidance, euler, normal_sigmas, start_latents
 from vcd_core.standalone.config import DEMO
 
-from .. import world
+from .. import captions, world
+from ..appearance import NOUNS, random_look
 from ..places import PLACES
+from ..shots import random_clip
 from ..tensors import as_pictures, mixed_precision
 from ..train import Draws, Stage, averaged_weights, write_grid
 from .latents import latents, load_vae, scene
@@ -95,7 +97,7 @@ def contexts_of(text: TextModel, draws: Draws, scenes: list[world.Scene], **odds
         elif way < WITHOUT_WORDS + NAMED_SHARE:
             prompts.append(named_prompt(text, rng, one, list(code), **odds)[0])
         else:
-            prompts.append(text.rows(world.random_caption(rng, one.look, one.shot, **odds)))
+            prompts.append(text.rows(captions.random_caption(rng, one.look, one.shot, **odds)))
     with mixed_precision():
         return text(prompts)[0].float()
 
@@ -104,13 +106,13 @@ def contexts_of(text: TextModel, draws: Draws, scenes: list[world.Scene], **odds
 def samples(unet: nn.Module, text: TextModel, vae: nn.Module, cfg: float = 4.0, steps: int = 20) -> np.ndarray:
     """32 pictures of held-out people by captions that tell everything, below each what the world would draw."""
     rng = np.random.default_rng(5)
-    looks = [world.random_look(rng, noun, held_out=True) for noun in world.NOUNS * 4]
+    looks = [random_look(rng, noun, held_out=True) for noun in NOUNS * 4]
     shots = [
-        world.random_clip(rng, "stand", 1, place, framing)[0]
+        random_clip(rng, "stand", 1, place, framing)[0]
         for place, framing in zip([*PLACES, *PLACES][:16], (["full", "half", "portrait"] * 6)[:16], strict=True)
     ]
     drawn = [world.render(look, shot).image for look, shot in zip(looks, shots, strict=True)]
-    prompts = [text.rows(world.caption(look, shot)) for look, shot in zip(looks, shots, strict=True)]
+    prompts = [text.rows(captions.caption(look, shot)) for look, shot in zip(looks, shots, strict=True)]
     context, empty = text(prompts)[0], text([[]])[0].expand(len(prompts), -1, -1)
 
     def denoiser(words: Tensor):

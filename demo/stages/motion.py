@@ -15,6 +15,9 @@ from vcd_core.standalone.config import DEMO
 from vcd_core.standalone.motion import inserted_motion
 
 from .. import world
+from ..appearance import random_look
+from ..characters import Look
+from ..shots import Shot, random_clip
 from ..tensors import as_tensor, mixed_precision
 from ..train import SEED, Draws, Stage, averaged_weights, muon
 from .image import contexts_of, load_text
@@ -34,10 +37,10 @@ def config() -> MotionConfig:
     return MotionConfig(DEMO.channels, (blocks,) * levels, (blocks + 1,) * levels, False, MAX_FRAMES)
 
 
-def clip(number: int) -> tuple[world.Look, list[world.Shot]]:
+def clip(number: int) -> tuple[Look, list[Shot]]:
     """The clip behind latents `number`."""
     rng = np.random.default_rng((SEED, 1, number))
-    return world.random_look(rng), world.random_clip(rng, frames=FRAMES)
+    return random_look(rng), random_clip(rng, frames=FRAMES)
 
 
 def clip_latents(folder: Path, shards: int = SHARDS) -> Tensor:

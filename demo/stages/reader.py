@@ -13,7 +13,9 @@ from tqdm import tqdm
 from vcd_core.files import unfinished_file
 
 from .. import world
+from ..appearance import COLOURS, KINDS, NOUNS, attributes, random_look, same
 from ..reader import NOWHERE, PLACE_NAMES, AttributeReader, head_crops, look_of, shows_shirt
+from ..shots import random_shot
 from ..tensors import as_pictures, as_tensor, mixed_precision
 from ..train import SEED, Draws, Stage
 from .degrade import degrade
@@ -80,7 +82,7 @@ def figure(number: int) -> world.Scene:
     """A whole figure."""
     rng = np.random.default_rng((SEED, 2, number))
     framing = "full" if rng.random() < FULL_SHARE else "half"
-    return world.Scene(world.random_look(rng), world.random_shot(rng, framing=framing))
+    return world.Scene(random_look(rng), random_shot(rng, framing=framing))
 
 
 def decoded_pictures(folder: Path) -> np.ndarray:
@@ -136,7 +138,7 @@ def loss(decoded: np.ndarray, reader: nn.Module, draws: Draws) -> tuple[Tensor, 
         use = torch.tensor([name in names for names in counts])
         if not use.any():
             continue
-        if name in world.COLOURS:
+        if name in COLOURS:
             rgb = torch.tensor([getattr(one.look, name) for one in scenes])[use] / 127.5 - 1
             total = total + COLOUR_WEIGHT * F.smooth_l1_loss(answer[use], rgb, beta=0.1)
         else:
@@ -151,9 +153,7 @@ def strangers(way: str, seed: int, count: int, style: str = "soft") -> list[worl
     """Drawings of people held out from training, seen in one of WAYS_TO_SEE."""
     rng, framings = np.random.default_rng(seed), WAYS_TO_SEE[way]
     return [
-        world.render(
-            world.random_look(rng, held_out=True), world.random_shot(rng, framing=framings[number % 2], style=style)
-        )
+        world.render(random_look(rng, held_out=True), random_shot(rng, framing=framings[number % 2], style=style))
         for number in range(count)
     ]
 
@@ -166,11 +166,11 @@ def legible(render: world.Render) -> set[str]:
     if inside < 0.8 * (x1 - x0) * (y1 - y0):
         return set()
     hidden = set() if shows_shirt(render.face_box, side) else {"shirt", "pattern"}
-    return {"noun", *world.attributes(render.look)} - hidden
+    return {"noun", *attributes(render.look)} - hidden
 
 
 def kinds(name: str, scenes: list[world.Scene]) -> Tensor:
-    options = world.NOUNS if name == "noun" else world.KINDS[name]
+    options = NOUNS if name == "noun" else KINDS[name]
     return torch.tensor([options.index(getattr(one.look, name)) for one in scenes])
 
 
@@ -203,5 +203,5 @@ def report(vae: nn.Module, reader: nn.Module, folder: Path) -> dict[str, float]:
         for name in answers:
             use = [number for number in range(len(renders)) if name in shown[number]]
             if use:
-                figures[f"{way}, {name}"] = np.mean([world.same(name, renders[n].look, looks[n]) for n in use])
+                figures[f"{way}, {name}"] = np.mean([same(name, renders[n].look, looks[n]) for n in use])
     return figures

@@ -18,8 +18,10 @@ from transformers import CLIPTextConfig, CLIPTextModel
 from vcd_core.standalone.config import DEMO, END, PROMPT_LENGTH, START
 from vcd_core.standalone.tokenizer import clip_tokenizer
 
-from .. import world
+from .. import appearance, captions, world
+from ..characters import FACES, Look
 from ..places import PLACES
+from ..shots import ACTIONS, DETAIL, FRAMINGS, random_shot
 from ..tensors import mixed_precision
 from ..train import Draws, Stage
 
@@ -28,26 +30,32 @@ NAME_LENGTHS = (1, 2, 4)
 NAMED_SHARE = 0.35
 UNKNOWN_WORDS = 0.25  # of prompts have some
 PLACE_NAMES = tuple(PLACES)
-ACTION_NAMES = tuple(world.ACTIONS.values())
-OPENINGS = ("a photo of", *(opening for opening, *_ in world.FRAMINGS.values()), world.DETAIL)
+ACTION_NAMES = tuple(ACTIONS.values())
+OPENINGS = ("a photo of", *(opening for opening, *_ in FRAMINGS.values()), DETAIL)
 
 CHOICES: dict[str, tuple[str, ...]] = {
-    "noun": world.NOUNS,
+    "noun": appearance.NOUNS,
     "place": PLACE_NAMES,
     "action": ACTION_NAMES,
     "opening": OPENINGS,
-    **world.KINDS,
-    **{f"{name} name": tuple(colours) for name, colours in world.COLOURS.items()},
+    **appearance.KINDS,
+    **{f"{name} name": tuple(colours) for name, colours in appearance.COLOURS.items()},
 }
 """What the heads read, each with one more answer: that nothing was said of it."""
 
 
 def vocabulary() -> list[int]:
     """The ids of CLIP's vocabulary that captions use, rising."""
-    words = [*world.NOUNS, *PLACE_NAMES, *ACTION_NAMES, *OPENINGS, *world.FACES, *world.SURFACE.values()]
-    words += [name for palette in (*world.SKIN_OF.values(), *world.COLOURS.values()) for name in palette]
-    words += [phrase.replace("{}", "") for phrase in world.HAIR_PHRASES.values()]
-    words += [*world.GLASSES[1:], *world.HATS[1:], *world.BEARDS[1:], *world.PATTERNS, *world.BROWS]
+    words = [*appearance.NOUNS, *PLACE_NAMES, *ACTION_NAMES, *OPENINGS, *FACES, *captions.SURFACE.values()]
+    words += [name for palette in (*appearance.SKIN_OF.values(), *appearance.COLOURS.values()) for name in palette]
+    words += [phrase.replace("{}", "") for phrase in appearance.HAIR_PHRASES.values()]
+    words += [
+        *appearance.GLASSES[1:],
+        *appearance.HATS[1:],
+        *appearance.BEARDS[1:],
+        *appearance.PATTERNS,
+        *appearance.BROWS,
+    ]
     words += ["photo picture of the a an and with no glasses hat beard brows eyes face shirt hair, person"]
     ids = {token for text in words for token in clip_tokenizer()(text, add_special_tokens=False).input_ids}
     return sorted(ids | {START, END})
@@ -62,22 +70,22 @@ class TextModel(nn.Module):
         self.row = {token: row for row, token in enumerate(self.ids)}
         self.encoder = CLIPTextModel(CLIPTextConfig(**DEMO.text_encoder() | {"vocab_size": len(self.ids) + 1}))
         width = DEMO.text_width
-        inputs = len(self.describe(world.random_look(np.random.default_rng(0))))
+        inputs = len(self.describe(appearance.random_look(np.random.default_rng(0))))
         self.names = nn.Sequential(nn.Linear(inputs, 256), nn.SiLU(), nn.Linear(256, 256), nn.SiLU())
         self.name_vectors = nn.ModuleList(nn.Linear(256, count * width) for count in NAME_LENGTHS)
         self.heads = nn.ModuleDict({name: nn.Linear(width, len(all_) + 1) for name, all_ in CHOICES.items()})
-        self.colours = nn.ModuleDict({name: nn.Linear(width, 3) for name in world.COLOURS})
+        self.colours = nn.ModuleDict({name: nn.Linear(width, 3) for name in appearance.COLOURS})
         for layer in self.name_vectors:
             nn.init.normal_(layer.weight, std=0.02 / 16)
 
     @staticmethod
-    def describe(look: world.Look) -> np.ndarray:
+    def describe(look: Look) -> np.ndarray:
         """Somebody as numbers: one of each kind, and colours in [-1, 1]; 0 for what is not to be seen."""
-        shown = world.attributes(look)
-        parts = [np.eye(len(world.NOUNS))[world.NOUNS.index(look.noun)]]
-        for name, kinds in world.KINDS.items():
+        shown = appearance.attributes(look)
+        parts = [np.eye(len(appearance.NOUNS))[appearance.NOUNS.index(look.noun)]]
+        for name, kinds in appearance.KINDS.items():
             parts.append(np.eye(len(kinds))[kinds.index(getattr(look, name))] * (name in shown))
-        for name in world.COLOURS:
+        for name in appearance.COLOURS:
             parts.append((np.array(getattr(look, name)) / 127.5 - 1) * (name in shown))
         return np.concatenate(parts).astype(np.float32)
 
@@ -85,7 +93,7 @@ class TextModel(nn.Module):
         tokens = clip_tokenizer()(words, add_special_tokens=False, verbose=False).input_ids
         return [self.row.get(token, len(self.ids)) for token in tokens]
 
-    def name(self, looks: list[world.Look], count: int) -> Tensor:
+    def name(self, looks: list[Look], count: int) -> Tensor:
         """(B, count, D) vectors for these people."""
         hidden = self.names(torch.from_numpy(np.stack([self.describe(look) for look in looks])))
         return self.name_vectors[NAME_LENGTHS.index(count)](hidden).unflatten(1, (count, -1))
@@ -123,10 +131,10 @@ def stage(folder: Path) -> Stage:
     return Stage(TextModel(), loss, report, steps=4000, learning_rate=1e-3, weight_decay=0.01, report_every=500)
 
 
-def answers(caption: str, look: world.Look, named: bool) -> dict[str, int]:
+def answers(caption: str, look: Look, named: bool) -> dict[str, int]:
     """What the heads should read: the index of what was said, one past the last for nothing."""
     said = {}
-    bare = {name: world.without_article(phrase) for name, phrase in world.phrases(look).items()}
+    bare = {name: captions.without_article(phrase) for name, phrase in captions.phrases(look).items()}
     for name, options in CHOICES.items():
         unsaid = len(options)
         if name in ("noun", "place", "action", "opening"):
@@ -134,10 +142,10 @@ def answers(caption: str, look: world.Look, named: bool) -> dict[str, int]:
             said[name] = max(heard, key=lambda index: len(options[index]), default=unsaid)
             continue
         attribute = name.removesuffix(" name")
-        if attribute not in world.attributes(look):
+        if attribute not in appearance.attributes(look):
             said[name] = unsaid
             continue
-        value = world.colour_name(attribute, look) if name != attribute else getattr(look, attribute)
+        value = appearance.colour_name(attribute, look) if name != attribute else getattr(look, attribute)
         part = {"hair_colour": "hair", "pattern": "shirt"}.get(attribute, attribute)
         mentioned = named or bare.get(part, "\0") in caption
         if attribute == "hair_colour" and not named:
@@ -160,7 +168,7 @@ def loss(model: TextModel, draws: Draws) -> tuple[Tensor, dict[str, float]]:
         if named[number]:
             prompt, words = named_prompt(model, rng, scene, list(codes[number]))
         else:
-            words = "" if rng.random() < 0.03 else world.random_caption(rng, scene.look, scene.shot)
+            words = "" if rng.random() < 0.03 else captions.random_caption(rng, scene.look, scene.shot)
             prompt = model.rows(words)
         if rng.random() < UNKNOWN_WORDS:
             for _ in range(rng.integers(1, 4)):
@@ -189,7 +197,7 @@ def loss(model: TextModel, draws: Draws) -> tuple[Tensor, dict[str, float]]:
             who = torch.from_numpy(np.flatnonzero(named))
             for name, head in model.colours.items():
                 rgb = torch.tensor([getattr(scenes[index].look, name) for index in who]) / 127.5 - 1
-                shown = torch.tensor([name in world.attributes(scenes[index].look) for index in who])[:, None]
+                shown = torch.tensor([name in appearance.attributes(scenes[index].look) for index in who])[:, None]
                 total = total + 5 * ((head(state[who]) - rgb).square() * shown).mean()
     return total / 2 / len(CHOICES), {"right": right / asked}
 
@@ -202,14 +210,14 @@ def named_prompt(
     Args:
         acting: how often what they do is said.
     """
-    start = world.opening(scene.shot) if rng.random() < 0.5 else "a photo of"
+    start = captions.opening(scene.shot) if rng.random() < 0.5 else "a photo of"
     if rng.random() < 0.3:
         start = start.removeprefix("a ")
     if rng.random() < 0.5:
         start += " a"
     ending = scene.shot.place if rng.random() < 0.8 else ""
     if rng.random() < acting:
-        ending = f"{world.ACTIONS[scene.shot.action]} {ending}"
+        ending = f"{ACTIONS[scene.shot.action]} {ending}"
     noun = scene.look.noun
     pieces = [*model.rows(start), *vectors, *model.rows(f"{noun} {ending}")]
     return pieces, f"{start} {noun} {ending}"
@@ -219,11 +227,11 @@ def named_prompt(
 def report(model: TextModel, folder: Path) -> dict[str, float]:
     """The share of what heads read correctly of captions and names of people held out from training."""
     rng = np.random.default_rng(11)
-    scenes = [world.Scene(world.random_look(rng, held_out=True), world.random_shot(rng)) for _ in range(128)]
+    scenes = [world.Scene(appearance.random_look(rng, held_out=True), random_shot(rng)) for _ in range(128)]
     found = {}
     for way in ("caption", *(f"name {count}" for count in NAME_LENGTHS)):
         if way == "caption":
-            words = [world.caption(scene.look, scene.shot) for scene in scenes]
+            words = [captions.caption(scene.look, scene.shot) for scene in scenes]
             prompts = [model.rows(text) for text in words]
         else:
             codes = model.name([scene.look for scene in scenes], int(way[-1]))

@@ -13,9 +13,11 @@ from torch import Tensor, nn
 
 from vcd_core.standalone.config import DEMO
 
+from ..appearance import random_look
+from ..shots import random_shot
 from ..tensors import as_pictures, as_tensor, mixed_precision
 from ..train import Draws, Stage, write_grid
-from ..world import Render, draw, random_look, random_scene, random_shot, render
+from ..world import Render, draw, random_scene, render
 
 BATCH = 8
 KL_WEIGHT = 1e-6

@@ -5,16 +5,17 @@ import pytest
 from drawn import SIZE, every_motion, place_alone, seeded, somebody
 
 from demo import world
+from demo.shots import ACTIONS, FRAMINGS, random_clip
 
-STEADY = [action for action in world.ACTIONS if action != "zoom"]
+STEADY = [action for action in ACTIONS if action != "zoom"]
 
 
-@pytest.mark.parametrize("framing", world.FRAMINGS)
+@pytest.mark.parametrize("framing", FRAMINGS)
 def test_the_framing_that_is_said_is_the_one_that_is_drawn(framing):
-    words, (low, high), *_ = world.FRAMINGS[framing]
+    words, (low, high), *_ = FRAMINGS[framing]
     for seed in range(12):
         look, action = somebody(seed), STEADY[seed % len(STEADY)]
-        shot = world.random_clip(seeded(seed), action, 4, framing=framing)[seed % 4]
+        shot = random_clip(seeded(seed), action, 4, framing=framing)[seed % 4]
         made = world.render(look, shot)
         assert made.caption.startswith(f"{words} a {look.noun} with ")
         x0, y0, x1, y1 = made.face_box
@@ -23,7 +24,7 @@ def test_the_framing_that_is_said_is_the_one_that_is_drawn(framing):
 
 
 def test_no_two_framings_share_a_size():
-    ranges = sorted(limits for _, limits, *_ in world.FRAMINGS.values())
+    ranges = sorted(limits for _, limits, *_ in FRAMINGS.values())
     assert all(near[0] > far[1] for far, near in zip(ranges, ranges[1:], strict=False))
 
 
@@ -36,11 +37,11 @@ def moves(values) -> bool:
 @every_motion
 @pytest.mark.parametrize("seed", range(2))
 def test_a_clip_moves_what_its_caption_says_and_nothing_else(motion, seed):
-    shots = world.random_clip(seeded(seed), motion, 16, framing="half")
+    shots = random_clip(seeded(seed), motion, 16, framing="half")
     look = somebody(seed, glasses="none")
     frames = [world.render(look, shot) for shot in shots]
     assert len({frame.image.tobytes() for frame in frames}) == 16
-    assert all(world.ACTIONS[motion] in frame.caption for frame in frames)
+    assert all(ACTIONS[motion] in frame.caption for frame in frames)
 
     boxes = np.array([frame.face_box for frame in frames])
     widths, middles = boxes[:, 2] - boxes[:, 0], (boxes[:, :2] + boxes[:, 2:]) / 2
@@ -74,5 +75,5 @@ def test_a_clip_moves_what_its_caption_says_and_nothing_else(motion, seed):
 
 
 def test_one_who_stands_does_not_move():
-    shots = world.random_clip(seeded(1), "stand", 16)
+    shots = random_clip(seeded(1), "stand", 16)
     assert len(set(shots)) == 1

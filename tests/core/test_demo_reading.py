@@ -8,6 +8,7 @@ import torch
 from drawn import SIZE, SOMEBODY, every_noun, seeded, somebody, still
 
 from demo import world
+from demo.appearance import COLOURS, KINDS, NOUNS
 from demo.characters import Look
 from demo.reader import CROP, PLACE_NAMES, AttributeReader, Reading, head_crops, read, shows_shirt, similarity
 from demo.stages.detector import crowd, seen, target
@@ -65,10 +66,10 @@ def test_every_reading_is_well_formed():
         if reading.look is None:
             assert similarity(SOMEBODY, reading) == 0
             continue
-        assert reading.look.noun in world.NOUNS
-        assert {field.name for field in fields(Look)} == {"noun", *world.KINDS, *world.COLOURS}
-        assert all(getattr(reading.look, name) in kinds for name, kinds in world.KINDS.items())
-        values = [value for name in world.COLOURS for value in getattr(reading.look, name)]
+        assert reading.look.noun in NOUNS
+        assert {field.name for field in fields(Look)} == {"noun", *KINDS, *COLOURS}
+        assert all(getattr(reading.look, name) in kinds for name, kinds in KINDS.items())
+        values = [value for name in COLOURS for value in getattr(reading.look, name)]
         assert all(isinstance(value, int) and 0 <= value <= 255 for value in values)
         assert 0 <= similarity(SOMEBODY, reading) <= 1
     assert [reading.look for reading in read(reader, DrawnFaceDetector(), images)] == [None] * 3

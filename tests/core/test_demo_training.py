@@ -12,7 +12,9 @@ from torch import nn
 from demo import evaluate, evaluate_motion, measure, train, world
 from demo.muon import Muon, orthogonalised
 from demo.people import stranger
+from demo.places import PLACES
 from demo.reader import AttributeReader, Reading
+from demo.shots import random_clip
 from demo.stages import pack
 from demo.stages.image import SCHEDULE, SNR_LIMIT, denoising_loss
 from demo.stages.motion import config as motion_config
@@ -179,7 +181,7 @@ def readings(look, place, count=10):
 
 def observed(seen):
     """Four characters whose pictures show `seen(number, way)` in the right places."""
-    places = [next(place for place in world.PLACES if place in prompt) for prompt in measure.PROMPTS]
+    places = [next(place for place in PLACES if place in prompt) for prompt in measure.PROMPTS]
     return {
         number: {way: [Reading(seen(number, way), True, place) for place in places] for way in evaluate.WAYS}
         for number in range(4)
@@ -227,7 +229,7 @@ def test_the_interval_is_about_characters_and_holds_the_figure():
 
 def test_what_is_out_of_sight_is_not_asked_for():
     look = next(look for seed in range(99) if (look := stranger("robot", seed)).hair == "antenna")
-    shot = world.random_clip(np.random.default_rng(2), "stand", 1, "on a beach", "portrait")[0]
+    shot = random_clip(np.random.default_rng(2), "stand", 1, "on a beach", "portrait")[0]
     seen, cut = (world.render(look, replace(shot, y=y, unit=0.2)) for y in (0.5, 0.1))
     keeps_all = SimpleNamespace(encode=lambda images: images, decode=lambda latents: latents)
     assert evaluate.is_visible(keeps_all, seen, "hair")
@@ -289,7 +291,7 @@ def test_the_worlds_walk_travels_and_its_zoom_grows():
     found = {}
     for action in ("walk", "zoom", "stand"):
         rng = np.random.default_rng(1)
-        shots = world.random_clip(rng, action, 16, "on a beach", "half")
+        shots = random_clip(rng, action, 16, "on a beach", "half")
         renders = [world.render(stranger("woman", 5), shot) for shot in shots]
         found[action] = evaluate_motion.statistics(
             as_tensor([one.image for one in renders]), KnownFaces([one.face_box for one in renders])

@@ -10,11 +10,13 @@ from pathlib import Path
 import pytest
 from drawn import every_noun, names_of, seeded, somebody, still
 
-from demo import world
+from demo import captions, world
+from demo.appearance import COLOURS, attributes, random_look
 from demo.characters import Look
 from demo.measure import PROMPTS
 from demo.places import PLACES
 from demo.run import CLIPS
+from demo.shots import ACTIONS, FRAMINGS, Shot, random_shot
 from demo.stages.text import vocabulary
 from vcd_core.standalone.config import PROMPT_LENGTH
 from vcd_core.standalone.tokenizer import clip_tokenizer
@@ -30,24 +32,24 @@ def tokens(words: str) -> int:
 @every_noun
 def test_the_longest_caption_fits_into_a_prompt(noun):
     rng = seeded(3)
-    looks = [world.random_look(rng, noun) for _ in range(400)]
+    looks = [random_look(rng, noun) for _ in range(400)]
     said: dict[str, set[str]] = {}
     for look in looks:
-        for part, phrase in world.phrases(look).items():
+        for part, phrase in captions.phrases(look).items():
             said.setdefault(part, set()).add(phrase)
     longest = [max(sorted(phrases), key=tokens) for phrases in said.values()]
-    framing, action, place = (max(sorted(all_), key=tokens) for all_ in (world.FRAMINGS, world.ACTIONS, PLACES))
-    shot = still(0, framing, action=max(world.ACTIONS, key=lambda name: tokens(world.ACTIONS[name])), place=place)
-    start = max((world.opening(replace(shot, framing=name)) for name in (*world.FRAMINGS, "detail")), key=tokens)
-    assert tokens(world.sentence(start, noun, longest, shot)) <= PROMPT_LENGTH - 2
-    assert max(tokens(world.caption(look, shot)) for look in looks[:50]) <= PROMPT_LENGTH - 2
+    framing, action, place = (max(sorted(all_), key=tokens) for all_ in (FRAMINGS, ACTIONS, PLACES))
+    shot = still(0, framing, action=max(ACTIONS, key=lambda name: tokens(ACTIONS[name])), place=place)
+    start = max((captions.opening(replace(shot, framing=name)) for name in (*FRAMINGS, "detail")), key=tokens)
+    assert tokens(captions.sentence(start, noun, longest, shot)) <= PROMPT_LENGTH - 2
+    assert max(tokens(captions.caption(look, shot)) for look in looks[:50]) <= PROMPT_LENGTH - 2
 
 
 def test_the_model_has_been_taught_every_word_that_the_demo_says():
     rng = seeded(5)
     scenes = [world.random_scene(rng) for _ in range(400)]
-    said = [world.random_caption(rng, scene.look, scene.shot) for scene in scenes]
-    said += [world.caption(scene.look, scene.shot) for scene in scenes]
+    said = [captions.random_caption(rng, scene.look, scene.shot) for scene in scenes]
+    said += [captions.caption(scene.look, scene.shot) for scene in scenes]
     said += [*PROMPTS, *CLIPS.values()]
     (prompt,) = [
         node["inputs"]["string"]
@@ -103,15 +105,15 @@ WRITTEN = [
 @pytest.mark.parametrize(("look", "shot", "expected"), WRITTEN, ids=[look.noun for look, *_ in WRITTEN])
 def test_a_caption_word_by_word(look, shot, expected):
     framing, action, place = shot
-    assert world.caption(look, replace(still(0), framing=framing, action=action, place=place)) == expected
+    assert captions.caption(look, replace(still(0), framing=framing, action=action, place=place)) == expected
 
 
 def test_shorter_captions_word_by_word():
     shot = still(0, action="wave", place="in a library")
     said = ["pale skin", "an oval face", "a plain red shirt"]
-    assert world.sentence("a photo of", "man", [], shot) == "a photo of a man waving in a library"
+    assert captions.sentence("a photo of", "man", [], shot) == "a photo of a man waving in a library"
     assert (
-        world.sentence("a photo of", "man", said, shot, before=True)
+        captions.sentence("a photo of", "man", said, shot, before=True)
         == "a photo of pale skin, oval face, plain red shirt man, waving in a library"
     )
 
@@ -161,13 +163,13 @@ def told(phrases: list[str], noun: str) -> dict[str, str]:
 
 
 def is_true(look: Look, name: str, value: str) -> bool:
-    return names_of(name, look) == [value] if name in world.COLOURS else getattr(look, name) == value
+    return names_of(name, look) == [value] if name in COLOURS else getattr(look, name) == value
 
 
-def claims(words: str, shot: world.Shot, noun: str) -> list[str]:
+def claims(words: str, shot: Shot, noun: str) -> list[str]:
     """What a caption says of the person, once everything else that is true has been taken away."""
-    start = max((one for one in ("a photo of", world.opening(shot)) if words.startswith(one)), key=len)
-    rest = words.removeprefix(start).removesuffix(shot.place).rstrip(", ").removesuffix(world.ACTIONS[shot.action])
+    start = max((one for one in ("a photo of", captions.opening(shot)) if words.startswith(one)), key=len)
+    rest = words.removeprefix(start).removesuffix(shot.place).rstrip(", ").removesuffix(ACTIONS[shot.action])
     rest = rest.strip(", ")
     if rest == f"a {noun}":
         return []
@@ -183,12 +185,12 @@ def test_a_caption_says_nothing_that_is_false():
     lengths = Counter()
     for seed in range(400):
         rng = seeded(seed)
-        look, shot = world.random_look(rng), world.random_shot(rng)
-        for words in (world.random_caption(rng, look, shot), world.caption(look, shot)):
+        look, shot = random_look(rng), random_shot(rng)
+        for words in (captions.random_caption(rng, look, shot), captions.caption(look, shot)):
             said = claims(words, shot, look.noun)
             facts = told(said, look.noun)
             assert all(is_true(look, name, value) for name, value in facts.items()), (words, look)
-            assert set(facts) <= set(world.attributes(look)), words  # nothing that cannot be seen
+            assert set(facts) <= set(attributes(look)), words  # nothing that cannot be seen
             assert len(set(said)) == len(said), words
             assert not words.endswith((",", " ")), words
             lengths[len(said)] += 1
@@ -198,5 +200,5 @@ def test_a_caption_says_nothing_that_is_false():
 def test_a_full_caption_tells_every_attribute():
     for seed in range(400):
         look, shot = somebody(seed), still(0)
-        facts = told(claims(world.caption(look, shot), shot, look.noun), look.noun)
-        assert set(facts) == set(world.attributes(look)), look
+        facts = told(claims(captions.caption(look, shot), shot, look.noun), look.noun)
+        assert set(facts) == set(attributes(look)), look

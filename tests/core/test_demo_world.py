@@ -9,10 +9,25 @@ import numpy as np
 import pytest
 from drawn import SIZE, SOMEBODY, every_noun, every_style, names_of, place_alone, seeded, somebody, still
 
-from demo import world
+from demo import captions, world
+from demo.appearance import (
+    COLOURS,
+    GLASSES,
+    HAIR,
+    HAIR_OF,
+    KINDS,
+    SHIRT,
+    SKIN_OF,
+    attributes,
+    colour_name,
+    is_held_out,
+    random_look,
+    similarity,
+)
 from demo.characters import Look
 from demo.measure import PROMPTS
 from demo.people import CAST, NEW_PLACES, PHOTO_PLACES, member, photos
+from demo.shots import DETAIL, random_shot
 
 SMEAR = 3  # pixels: how far the lens' softness and an antialiased edge reach beyond what was drawn
 
@@ -29,7 +44,7 @@ def test_a_seed_says_everything_and_the_global_generators_nothing():
     def draw_and_tell(seed: int) -> tuple[bytes, str]:
         rng = seeded(seed)
         made = world.draw(world.random_scene(rng, "ink" if seed % 2 else "soft"))
-        return made.image.tobytes() + made.mask.tobytes(), world.random_caption(rng, made.look, made.shot)
+        return made.image.tobytes() + made.mask.tobytes(), captions.random_caption(rng, made.look, made.shot)
 
     first = [draw_and_tell(seed) for seed in range(20)]
     np.random.seed(1)  # noqa: NPY002
@@ -45,7 +60,7 @@ def test_a_seed_says_everything_and_the_global_generators_nothing():
 
 def combination(look: Look) -> str:
     """What decides who is held out: what is to be seen of it."""
-    seen = set(world.attributes(look))
+    seen = set(attributes(look))
     colours = (names_of(name, look) for name in ("hair_colour", "skin", "shirt") if name in seen)
     return str((look.noun, look.hair, look.glasses, *colours))
 
@@ -53,8 +68,8 @@ def combination(look: Look) -> str:
 def test_nobody_of_the_training_has_a_combination_that_is_held_out():
     rng = seeded(0)
     # One look in eight is held out, so these take eight times as long to find.
-    kept = {combination(world.random_look(rng)) for _ in range(1500)}
-    held = {combination(world.random_look(rng, held_out=True)) for _ in range(250)}
+    kept = {combination(random_look(rng)) for _ in range(1500)}
+    held = {combination(random_look(rng, held_out=True)) for _ in range(250)}
     assert len(kept) > 1000
     assert len(held) > 200
     assert not kept & held
@@ -62,12 +77,10 @@ def test_nobody_of_the_training_has_a_combination_that_is_held_out():
 
 @every_noun
 def test_one_combination_in_eight_is_held_out(noun):
-    palettes = (list(palette.values()) for palette in (world.SKIN_OF[noun], world.HAIR, world.SHIRT))
-    choices = [world.HAIR_OF[noun], world.GLASSES, *palettes]
+    palettes = (list(palette.values()) for palette in (SKIN_OF[noun], HAIR, SHIRT))
+    choices = [HAIR_OF[noun], GLASSES, *palettes]
     held = [
-        world.is_held_out(
-            replace(SOMEBODY, noun=noun, hair=hair, glasses=glasses, skin=skin, hair_colour=dye, shirt=shirt)
-        )
+        is_held_out(replace(SOMEBODY, noun=noun, hair=hair, glasses=glasses, skin=skin, hair_colour=dye, shirt=shirt))
         for hair, glasses, skin, dye, shirt in product(*choices)
     ]
     # Five standard errors of a fair draw.
@@ -80,7 +93,7 @@ def test_one_combination_in_eight_is_held_out(noun):
 def test_the_cast_is_held_out_and_is_shown_in_places_of_its_own():
     for name, (noun, _) in CAST.items():
         assert member(name).noun == noun
-        assert world.is_held_out(member(name))
+        assert is_held_out(member(name))
         shown = list(photos(member(name)))
         assert len(shown) == 6
         assert {photo.shot.place for photo in shown} == set(PHOTO_PLACES)
@@ -90,8 +103,8 @@ def test_the_cast_is_held_out_and_is_shown_in_places_of_its_own():
 
 def test_a_colour_is_called_by_the_name_that_it_was_drawn_from():
     rng = seeded(2)
-    for look in (world.random_look(rng) for _ in range(300)):
-        assert all(names_of(name, look) == [world.colour_name(name, look)] for name in world.COLOURS)
+    for look in (random_look(rng) for _ in range(300)):
+        assert all(names_of(name, look) == [colour_name(name, look)] for name in COLOURS)
 
 
 def test_attributes_that_cannot_be_seen_change_no_pixel():
@@ -102,7 +115,7 @@ def test_attributes_that_cannot_be_seen_change_no_pixel():
         ("eyes", shades, replace(shades, eyes=(255, 0, 0))),
         ("hair_colour", cat, replace(cat, hair_colour=(255, 0, 0))),
     ]:
-        assert hidden not in world.attributes(look)
+        assert hidden not in attributes(look)
         assert np.array_equal(world.render(look, close).image, world.render(other, close).image)
 
 
@@ -111,7 +124,7 @@ def test_attributes_that_cannot_be_seen_change_no_pixel():
 
 @pytest.mark.parametrize("seed", range(24))
 def test_the_mask_covers_the_person_and_nothing_else(seed):
-    look, shot = somebody(seed), world.random_shot(seeded(seed))
+    look, shot = somebody(seed), random_shot(seeded(seed))
     made, empty = world.render(look, shot), place_alone(shot)
     differs = (made.image != empty).any(-1)
     assert not (differs & ~grown(made.mask)).any()
@@ -123,9 +136,9 @@ def test_the_mask_covers_the_person_and_nothing_else(seed):
 @every_noun
 def test_another_colour_changes_pixels_of_the_subject_alone(noun, style):
     shot = still(5, "half", style)
-    look = somebody(6, noun, glasses="none", hair=world.HAIR_OF[noun][1], hat="none")
+    look = somebody(6, noun, glasses="none", hair=HAIR_OF[noun][1], hat="none")
     before = world.render(look, shot)
-    for attribute in world.COLOURS:
+    for attribute in COLOURS:
         after = world.render(replace(look, **{attribute: (255, 0, 255)}), shot)
         assert np.array_equal(after.mask, before.mask)
         changed = (after.image != before.image).any(-1)
@@ -136,7 +149,7 @@ def test_another_colour_changes_pixels_of_the_subject_alone(noun, style):
 @pytest.mark.parametrize("seed", range(16))
 def test_eyes_of_the_right_colour_are_at_the_landmarks(seed):
     look = somebody(seed, glasses="none", eyes=(0, 255, 255))  # a colour that nothing else has
-    shot = world.random_shot(seeded(seed), framing=("portrait", "close")[seed % 2])
+    shot = random_shot(seeded(seed), framing=("portrait", "close")[seed % 2])
     made = world.render(look, shot, 256)
     cyan = np.abs(made.image.astype(int) - look.eyes).max(-1) < 40
     rows, columns = np.nonzero(cyan)
@@ -152,7 +165,7 @@ def test_eyes_of_the_right_colour_are_at_the_landmarks(seed):
 
 def test_the_face_box_is_the_head_and_its_landmarks_lie_in_order():
     for seed in range(40):
-        look, shot = somebody(seed), world.random_shot(seeded(seed))
+        look, shot = somebody(seed), random_shot(seeded(seed))
         x0, y0, x1, y1 = (made := world.render(look, shot)).face_box
         assert ((x0 + x1) / 2, (y0 + y1) / 2) == pytest.approx((shot.x * SIZE, shot.y * SIZE))
         assert (x1 - x0) / 2 == pytest.approx(shot.unit * SIZE, rel=0.25)  # faces are 0.82 to 1.04 units wide
@@ -181,7 +194,7 @@ def test_a_crop_shows_a_part_of_the_drawing_twice_the_size(corner):
 def test_a_scene_that_is_a_crop_says_so():
     scenes = [world.random_scene(seeded(seed)) for seed in range(400)]
     assert 20 < sum(scene.crop is not None for scene in scenes) < 90  # 50 are expected
-    assert all((scene.crop is not None) == (world.opening(scene.shot) == world.DETAIL) for scene in scenes)
+    assert all((scene.crop is not None) == (captions.opening(scene.shot) == DETAIL) for scene in scenes)
 
 
 def test_of_several_people_each_has_the_pixels_that_nobody_covers():
@@ -202,33 +215,33 @@ def test_of_several_people_each_has_the_pixels_that_nobody_covers():
 
 
 def other_kind(look: Look, attribute: str) -> Look:
-    kinds = world.KINDS[attribute]
+    kinds = KINDS[attribute]
     return replace(look, **{attribute: kinds[(kinds.index(getattr(look, attribute)) + 1) % len(kinds)]})
 
 
 def test_likeness_lies_between_nought_and_one_and_everybody_is_like_themselves():
     rng = seeded(4)
-    looks = [world.random_look(rng) for _ in range(60)]
+    looks = [random_look(rng) for _ in range(60)]
     for one, other in product(looks, looks):
-        assert 0 <= world.similarity(one, other) <= 1
-    assert all(world.similarity(look, look) == 1 for look in looks)
+        assert 0 <= similarity(one, other) <= 1
+    assert all(similarity(look, look) == 1 for look in looks)
 
 
 @every_noun
 def test_each_attribute_counts_alike_and_the_hidden_ones_not_at_all(noun):
-    look = somebody(11, noun, glasses="round glasses", hair=world.HAIR_OF[noun][1])
-    shown = world.attributes(look)
-    for attribute in world.KINDS:
+    look = somebody(11, noun, glasses="round glasses", hair=HAIR_OF[noun][1])
+    shown = attributes(look)
+    for attribute in KINDS:
         other = other_kind(look, attribute)
         counts = attribute in shown
-        assert world.similarity(look, other) == pytest.approx(1 - counts / len(shown))
-        assert world.similarity(look, other, (attribute,)) == 1
-        if world.attributes(other) == shown:
-            assert world.similarity(look, other) == world.similarity(other, look)
-    for attribute in world.COLOURS:
+        assert similarity(look, other) == pytest.approx(1 - counts / len(shown))
+        assert similarity(look, other, (attribute,)) == 1
+        if attributes(other) == shown:
+            assert similarity(look, other) == similarity(other, look)
+    for attribute in COLOURS:
         # The two named colours that differ most have nothing in common.
-        palette = list(world.COLOURS[attribute].values())
+        palette = list(COLOURS[attribute].values())
         pair = max(product(palette, palette), key=lambda both: np.linalg.norm(np.subtract(*both)))
         one, other = (replace(look, **{attribute: colour}) for colour in pair)
-        assert world.similarity(one, other) == pytest.approx(1 - 1 / len(shown)) == world.similarity(other, one)
-        assert world.similarity(one, other, (attribute,)) == 1
+        assert similarity(one, other) == pytest.approx(1 - 1 / len(shown)) == similarity(other, one)
+        assert similarity(one, other, (attribute,)) == 1

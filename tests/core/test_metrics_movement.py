@@ -10,6 +10,7 @@ import torch.nn.functional as F
 
 from demo import world
 from demo.people import stranger
+from demo.shots import random_clip
 from demo.tensors import as_tensor
 from vcd_core.metrics import flicker_of_detail, likeness_of_neighbours, motion_and_flicker, seams, steadiness
 from vcd_core.metrics.movement import WORKING_SIDE
@@ -113,7 +114,7 @@ def test_the_likeness_of_neighbours_is_their_correlation(rng):
 
 def test_what_moves_as_one_is_steady_and_what_flickers_is_not():
     look, rng = stranger("woman", 3), np.random.default_rng(1)
-    shots = world.random_clip(rng, "drift", 16, "on a beach", "far")[:4]
+    shots = random_clip(rng, "drift", 16, "on a beach", "far")[:4]
     renders = [world.render(look, shot) for shot in shots]
     clip = as_tensor([render.image for render in renders]).movedim(1, -1) * 0.5 + 0.5
     face = torch.zeros(128, 128, dtype=torch.bool)

@@ -12,6 +12,8 @@ from random_segmenters import WORDS
 from torch import nn
 
 from demo import world
+from demo.appearance import random_look
+from demo.shots import random_shot
 from vcd_core.identity import load_photos, segment_photos
 from vcd_core.vision import (
     Finding,
@@ -139,9 +141,9 @@ def segmenter(image_processor):
 def people(names=("big", "small"), crop=(slice(None), slice(None))):
     """An image (H, W, 3) with these people and their masks {name: (H, W)}."""
     rng = np.random.default_rng(5)
-    full, far = (world.random_shot(rng, "in a flower meadow", framing) for framing in ("full", "far"))
+    full, far = (random_shot(rng, "in a flower meadow", framing) for framing in ("full", "far"))
     shots = {"big": replace(full, x=0.28, y=0.35), "small": replace(far, x=0.75, y=0.45)}
-    renders = world.render_group([(world.random_look(rng, "woman"), shots[name]) for name in names], size=256)
+    renders = world.render_group([(random_look(rng, "woman"), shots[name]) for name in names], size=256)
     image = torch.from_numpy(renders[0].image / 255).float()
     masks = {}
     for name, render in zip(names, renders, strict=True):

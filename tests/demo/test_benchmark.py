@@ -8,6 +8,7 @@ from demo import world
 from demo.benchmark import DemoWorld, open_world
 from demo.evaluate import character
 from demo.people import PHOTO_PLACES
+from demo.shots import random_clip
 
 SUBJECT = "character03"
 
@@ -19,7 +20,7 @@ def demo_world() -> DemoWorld:
 
 def drawn(place: str, number: int) -> torch.Tensor:
     """Two frames of a character, drawn by the world itself."""
-    shots = world.random_clip(np.random.default_rng(1), "wave", 2, place, "half")
+    shots = random_clip(np.random.default_rng(1), "wave", 2, place, "half")
     return torch.stack([torch.from_numpy(world.render(character(number), shot).image).float() / 255 for shot in shots])
 
 

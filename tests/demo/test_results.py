@@ -7,10 +7,12 @@ import numpy as np
 import pytest
 import torch
 
-from demo import measure, world
+from demo import measure, places, world
+from demo.appearance import NOUNS
 from demo.evaluate_motion import statistics, world_clip
 from demo.people import CAST, PHOTOS, member, photos, stranger
 from demo.reader import look_features, similarity
+from demo.shots import random_shot
 from demo.tensors import as_tensor
 from demo.weights import WEIGHTS, load_eyes
 from vcd_core.identity import load_id_token, load_photos
@@ -36,8 +38,8 @@ def eyes():
 def drawn():
     """Sixteen pictures of strangers."""
     rng = np.random.default_rng(3)
-    looks = [stranger(world.NOUNS[number % len(world.NOUNS)], 900 + number) for number in range(16)]
-    shots = [world.random_shot(rng, framing=("half", "portrait")[number % 2]) for number in range(16)]
+    looks = [stranger(NOUNS[number % len(NOUNS)], 900 + number) for number in range(16)]
+    shots = [random_shot(rng, framing=("half", "portrait")[number % 2]) for number in range(16)]
     return [world.render(look, shot) for look, shot in zip(looks, shots, strict=True)]
 
 
@@ -124,7 +126,7 @@ def test_the_second_style_is_paler_as_its_drawings_are(model):
 
     def drawn(style):
         rng = np.random.default_rng(4)
-        shots = [world.random_shot(rng, place, "portrait", style) for place in world.PLACES for _ in range(4)]
+        shots = [random_shot(rng, place, "portrait", style) for place in places.PLACES for _ in range(4)]
         return as_tensor([world.render(stranger("woman", 950), shot).image for shot in shots]) * 0.5 + 0.5
 
     prompts = [[f"a portrait of a {noun} {place}"] for noun in ("woman", "cat") for place in PLACES]
