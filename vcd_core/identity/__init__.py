@@ -2,6 +2,7 @@
 
 from .augmentation import Augmentation, Views, draw_views
 from .checkpoint import SAVE_EVERY, fingerprint, load_training, save_training, training_file, weights_sample
+from .denoising_task import context_loss, masked_loss
 from .monitor import noun_noise, sample_latents
 from .photos import Photo, around_subject, cropped, faded, load_photo, load_photos, usable_photos
 from .recipe import RARE_WORDS, Recipe, TrainingPlan, encode_examples, plan_training
@@ -11,19 +12,9 @@ from .token import SD15_WIDTH, IDToken, check_token_name, save_id_token
 from .token_folder import find_id_token, id_tokens_in, save_or_reuse_id_token, save_partial_id_token
 from .token_formats import TOKEN_SUFFIXES, convert_id_token, load_id_token
 from .token_mixing import MOST_STRENGTH, mix_id_tokens, with_strength
-from .training import (
-    PLACEHOLDER,
-    Examples,
-    TextConditionedDenoiser,
-    TrainingDiverged,
-    TrainingOptions,
-    TrainingState,
-    context_loss,
-    initial_vectors,
-    masked_loss,
-    subject_prompt,
-    train_id_token,
-)
+from .training import initial_vectors, train_id_token
+from .training_port import PLACEHOLDER, TextConditionedDenoiser, subject_prompt
+from .training_state import Examples, TrainingDiverged, TrainingOptions, TrainingState
 
 __all__ = [
     "MOST_STRENGTH",

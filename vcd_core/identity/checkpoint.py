@@ -12,7 +12,7 @@ from safetensors.torch import save
 from torch import Tensor, nn
 
 from ..files import unfinished_file
-from .training import TrainingState
+from .training_state import TrainingState
 
 SAVE_EVERY = 25  # steps
 CHECKPOINT_SUFFIX = ".training"  # ComfyUI lists no such files

@@ -4,7 +4,7 @@ import torch
 from torch import Tensor
 
 from ..sampling import DiscreteSchedule, classifier_free_guidance, euler, normal_sigmas, start_latents
-from .training import PLACEHOLDER, TextConditionedDenoiser, subject_prompt
+from .training_port import PLACEHOLDER, TextConditionedDenoiser, subject_prompt
 
 
 @torch.no_grad()

@@ -10,15 +10,9 @@ from torch import Tensor
 from .augmentation import Augmentation, draw_views
 from .checkpoint import fingerprint
 from .photos import Photo, cropped, usable_photos
-from .training import (
-    PLACEHOLDER,
-    Examples,
-    TextConditionedDenoiser,
-    TrainingOptions,
-    in_context,
-    initial_vectors,
-    subject_prompt,
-)
+from .training import initial_vectors
+from .training_port import PLACEHOLDER, TextConditionedDenoiser, in_context, subject_prompt
+from .training_state import Examples, TrainingOptions
 
 RARE_WORDS = "ktn pll ucd"
 LEAST_PHOTOS = 4
