@@ -7,7 +7,8 @@ import argparse
 import sys
 from pathlib import Path
 
-from vcd_core.standalone.cli import exit_code, fraction, seed
+from vcd_core.standalone.argument_values import fraction, seed
+from vcd_core.standalone.cli import exit_code
 
 OUT = Path("out/demo")
 

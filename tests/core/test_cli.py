@@ -19,6 +19,8 @@ from safetensors.torch import load_file
 from vcd_core.identity import Recipe, TrainingDiverged, TrainingOptions, load_id_token
 from vcd_core.motion import MotionModule
 from vcd_core.standalone import cli, console, pipeline
+from vcd_core.standalone.argument_values import file_and_strength
+from vcd_core.standalone.parser import build_parser
 from vcd_core.standalone.pipeline import ClipOptions
 
 ROOT = Path(__file__).parents[2]
@@ -331,7 +333,7 @@ def test_help_is_there_at_once():
 
 
 def test_defaults_are_those_of_the_library():
-    train = cli.build_parser().parse_args(["train", "p", "--name", "a", "--noun", "b", "--checkpoint", "c"])
+    train = build_parser().parse_args(["train", "p", "--name", "a", "--noun", "b", "--checkpoint", "c"])
     options = TrainingOptions()
     for name in (
         "steps",
@@ -349,7 +351,7 @@ def test_defaults_are_those_of_the_library():
     assert (train.size, train.tokens, train.initial_words) == (recipe.size, recipe.token_count, recipe.initial_words)
     assert train.mask_margin == recipe.mask_margin
     assert (train.no_augmentation, train.early_stop) == (recipe.augmentation is None, options.patience)
-    t2v = cli.build_parser().parse_args(["t2v", "p", "c.mp4", "--checkpoint", "c"])
+    t2v = build_parser().parse_args(["t2v", "p", "c.mp4", "--checkpoint", "c"])
     for name, default in vars(ClipOptions()).items():
         assert getattr(t2v, name) == default, name
 
@@ -365,5 +367,5 @@ def test_defaults_are_those_of_the_library():
     ],
 )
 def test_a_motion_lora_is_a_file_and_perhaps_a_strength(text, expected):
-    file, strength = cli._file_and_strength(text)
+    file, strength = file_and_strength(text)
     assert (str(file), strength) == expected

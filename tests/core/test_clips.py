@@ -11,7 +11,7 @@ from torch.testing import assert_close
 
 from vcd_core.motion import MotionConfig, MotionModule
 from vcd_core.sampling import SAMPLERS
-from vcd_core.standalone import cli
+from vcd_core.standalone import shared_options
 from vcd_core.standalone.motion import inserted_motion
 from vcd_core.standalone.pipeline import SCHEDULERS, ClipOptions, make_clip
 
@@ -109,8 +109,8 @@ def test_more_frames_than_the_module_knows_are_refused(model, motion):
 
 
 def test_the_command_line_offers_what_there_is():
-    assert set(cli.SAMPLERS) == set(SAMPLERS)
-    assert set(cli.SCHEDULERS) == set(SCHEDULERS)
+    assert set(shared_options.SAMPLERS) == set(SAMPLERS)
+    assert set(shared_options.SCHEDULERS) == set(SCHEDULERS)
 
 
 # --- motion ---------------------------------------------------------------------------------------------

@@ -10,5 +10,6 @@ Nothing is imported here, so that `vcd --help` is there at once. Where things ar
     motion        inserted_motion: a motion module inside a diffusers UNet
     pipeline      train_token and make_clip, with progress bars
     controlnet    load_controlnet: ControlNets and their hints
-    cli           the command line; commands, clip_commands and batch do its work, console and record talk and note
+    cli           the command line: its exit codes; parser, shared_options and argument_values say what can be given,
+                  commands, clip_commands and batch do its work, console and record talk and note
 """

@@ -13,9 +13,10 @@ from pathlib import Path
 from ..files import unfinished_file
 from ..identity import check_token_name
 from ..memory import is_out_of_memory
-from .cli import OUT_OF_MEMORY, SomeFailed, build_parser
+from .cli import OUT_OF_MEMORY, SomeFailed
 from .clip_commands import check_clip_arguments, make_one
 from .console import check_frames, loaded, motion_of, say
+from .parser import build_parser
 from .prompts import prompt_of_token
 from .record import is_made, record_of
 
