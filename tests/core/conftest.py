@@ -6,11 +6,13 @@ from pathlib import Path
 import pytest
 import random_models
 import torch
+from anywhere import PLAN, PRETENDED, Anywhere, Pretending
 from narrow_checkpoint import CONFIG, load_narrow
 from narrow_model import NARROW
 from random_pipeline import random_model, random_motion_module
 from safetensors.torch import save_file
 
+from benchmarks.clips import learned, plan
 from vcd_core.standalone import cli, console
 from vcd_core.standalone.controlnet import load_controlnet
 
@@ -87,3 +89,23 @@ def no_network(monkeypatch):
 
     monkeypatch.setattr(socket.socket, "connect", refuse)
     monkeypatch.setattr(socket, "getaddrinfo", refuse)
+
+
+@pytest.fixture
+def pretended(monkeypatch):
+    """The identity benchmark's methods, which learn at once; `Pretending.learned` tells what."""
+    monkeypatch.setattr(plan, "METHODS", PRETENDED)
+    monkeypatch.setattr(learned, "METHODS", PRETENDED)
+    monkeypatch.setattr(Pretending, "learned", [])
+
+
+@pytest.fixture
+def planned(tmp_path):
+    """Reads a plan of the identity benchmark, whose results lie in tmp_path / "out"."""
+
+    def make(text=PLAN, world=None):
+        file = tmp_path / "plan.yaml"
+        file.write_text(f"out: {tmp_path / 'out'}\n{text}", encoding="utf-8")
+        return plan.plan_of(plan.read_source(file), world or Anywhere())
+
+    return make

@@ -1,5 +1,6 @@
 """The identity benchmark on a checkpoint and folders of photos, on models of a few channels."""
 
+import json
 import shutil
 import sys
 
@@ -125,3 +126,46 @@ def test_a_folder_without_photos_costs_its_subject_alone(run, tmp_path, capsys):
     assert run(["  - {method: noun}"], nouns="{empty: man}") == 1
     assert "empty holds no photos" in capsys.readouterr().err
     assert len((tmp_path / "out" / running.CLIPS).read_text().splitlines()) == 1 + len(SUBJECTS) * len(PROMPTS)
+
+
+# ---------------------------------------------------------------- data sets as they are
+
+
+def folder_of(root, *names):
+    for name in names:
+        (root / name).mkdir(parents=True)
+
+
+def test_dreambooth_s_data_set_is_read_as_it_is(tmp_path):
+    folder_of(tmp_path, "backpack_dog", "bear_plushie", "dog")
+    lines = ["Classes", "", "subject_name,class", "backpack_dog,backpack", "bear_plushie,stuffed animal", "dog,dog"]
+    lines += ["", "Prompts", "", "prompt_list = [", "'a {0} {1} in the jungle'.format(unique_token, class_token),", "]"]
+    (tmp_path / "prompts_and_classes.txt").write_text("\n".join(lines))
+    found = {name: one.noun for name, one in folders.subjects_in(tmp_path).items()}
+    assert found == {"backpack_dog": "backpack", "bear_plushie": "stuffed animal", "dog": "dog"}
+
+
+def test_customconcept101_is_read_as_it_is(tmp_path):
+    folder_of(tmp_path, "benchmark_dataset/pet_cat1", "prompts")
+    entry = {"instance_prompt": "photo of a <new1> cat", "class_prompt": "cat", "prompt_filename": "prompts/cat.txt"}
+    entries = [entry | {"instance_data_dir": f"./benchmark_dataset/{name}"} for name in ("pet_cat1", "not_there")]
+    (tmp_path / "dataset.json").write_text(json.dumps(entries))
+    found = folders.subjects_in(tmp_path)
+    assert {name: one.noun for name, one in found.items()} == {"pet_cat1": "cat"}
+    assert found["pet_cat1"].folder.is_dir()
+    (tmp_path / "dataset.json").write_text("{}")
+    with pytest.raises(ValueError, match="holds no folders"):
+        folders.subjects_in(tmp_path)
+    (tmp_path / "dataset.json").write_text('[{"class_prompt": "cat"}]')
+    with pytest.raises(ValueError, match="is no list of CustomConcept101's subjects"):
+        folders.subjects_in(tmp_path)
+
+
+def test_any_folder_of_folders_will_do_once_it_is_said_what_they_show(tmp_path):
+    folder_of(tmp_path, "ava", "tom")
+    assert {one.noun for one in folders.subjects_in(tmp_path, "person").values()} == {"person"}
+    assert folders.subjects_in(tmp_path, {"ava": "woman", "tom": "man"})["tom"].noun == "man"
+    with pytest.raises(ValueError, match=r"nothing says what tom is: add nouns.*{tom: woman}"):
+        folders.subjects_in(tmp_path, {"ava": "woman"})
+    with pytest.raises(ValueError, match="nouns names eve"):
+        folders.subjects_in(tmp_path, {"eve": "woman"})

@@ -1,0 +1,196 @@
+"""What the identity benchmark says of its clips: intervals, differences, verdicts, and the report."""
+
+import re
+
+import numpy as np
+import pytest
+from anywhere import COUNT, PLAN, Anywhere
+from PIL import Image
+
+from benchmarks import identity
+from benchmarks.clips import report, running, store, summary
+
+pytestmark = pytest.mark.usefixtures("pretended")
+
+
+def test_the_interval_is_that_of_a_mean_over_subjects():
+    """Of many subjects it is the normal one, however many clips each has; clips of one subject count as one."""
+    rng = np.random.default_rng(5)
+    means = rng.normal(2.0, 1.0, 200)
+    values = [(f"s{number}", mean + side) for number, mean in enumerate(means) for side in (-9, 9)]
+    found = summary.figure(values)
+    half = 1.96 * means.std() / len(means) ** 0.5
+    assert found.mean == pytest.approx(means.mean())
+    assert (found.low, found.high) == pytest.approx((means.mean() - half, means.mean() + half), abs=0.1 * half)
+    assert (found.subjects, found.clips) == (200, 400)
+    assert summary.figure([]) is None
+
+
+def scored(subject, prompt, seed, **scores):
+    return store.Scored("f", "m", "", subject, prompt, seed, scores, 0.0)
+
+
+def test_differences_are_over_the_clips_that_both_have():
+    ours = [scored("ann", "p", 0, alike=0.5), scored("ann", "q", 0, alike=9.0), scored("bob", "p", 0, alike=0.9)]
+    theirs = [scored("bob", "p", 0, alike=0.4), scored("ann", "p", 0, alike=0.4), scored("bob", "p", 1, alike=7.0)]
+    found = summary.differences(ours, theirs, ("alike", "flicker"))
+    assert found["alike"].mean == pytest.approx((0.1 + 0.5) / 2)
+    assert found["alike"].clips == 2
+    assert found["flicker"] is None
+
+
+@pytest.mark.parametrize(
+    ("low", "high", "subjects", "more", "less"),
+    [
+        (0.1, 0.3, 6, "above", "below"),
+        (-0.3, -0.1, 6, "below", "above"),
+        (-0.1, 0.1, 6, "level", "level"),
+        (0.1, 0.3, 5, "unknown", "unknown"),
+    ],
+)
+def test_a_verdict_needs_an_interval_without_0_and_enough_subjects(low, high, subjects, more, less):
+    found = dict.fromkeys(Anywhere.scores, summary.Figure((low + high) / 2, low, high, subjects, subjects))
+    assert summary.verdicts(found, Anywhere.scores) == {"alike": more, "flicker": less}
+
+
+def test_chance_alone_gives_a_verdict_no_more_often_than_one_time_in_twenty_by_the_signs():
+    """All differences to one side are 2 of 2^n equally likely signs, and then no resampled mean is on the other."""
+    assert 2 / 2**summary.FEWEST < 0.05 < 2 / 2 ** (summary.FEWEST - 1)
+    one_side = summary.figure((f"s{number}", 0.1 + number) for number in range(summary.FEWEST))
+    assert one_side.low > 0
+    assert summary.verdict(one_side) == "above"
+
+
+def test_as_a_benchmark_less_is_better_over_the_clips_of_both():
+    ours = [scored("ann", "p", 0, similarity=0.9), scored("ann", "q", 0, similarity=0.1)]
+    (alike,) = identity.cases_of({"vcd": ours, "lora": [scored("ann", "p", 0, similarity=0.6)], "neti": []})
+    assert (alike["case"], alike["unit"]) == ("unlikeness, lora", "1")
+    assert (alike["ours"], alike["peer"], alike["ratio"]) == pytest.approx((0.1, 0.4, 0.25))
+
+
+# ---------------------------------------------------------------- the report
+
+
+def test_the_report_tells_every_row_what_is_missing_and_what_is_stored(planned):
+    def fail(number):
+        if number == 3:
+            raise ValueError("<too> large")
+
+    one, world = planned(), Anywhere(fail)
+    outcome = running.run(one, world)
+    page = report.write_report(one, world, outcome, "python -m x").page.read_text(encoding="utf-8")
+    mean = np.mean(
+        [np.mean([c.scores["alike"] for c in outcome.clips["lora"] if c.subject == s]) for s in ("ann", "bob")]
+    )
+    assert f"<td>{mean:.3f} [" in page
+    assert "<td>7 of 2</td>" in page
+    assert "vcd, ann_02_0: &lt;too&gt; large" in page
+    assert "<td>lora</td>\n<td>1</td>" in page
+    assert "than lora: not to be told (fewer than 6 subjects) in <em>alike</em>, <em>flicker</em>" in page
+    assert "alike ↑: how bright" in page
+    for name in re.findall(r'src="([^"]+)"', page):
+        assert (one.out / name).stat().st_size > 500
+    assert "sheet_01.jpg" in page
+    assert "sheet_02.jpg" not in page
+
+
+class Six(Anywhere):
+    subjects = ("ann", "bob", "cat", "dan", "eve", "fay")
+
+
+def rows_of(text, head):
+    """The lines of the first table of Markdown under a heading."""
+    table = text.split(f"## {head}\n", 1)[1].split("\n|", 1)[1].split("\n\n")[0]
+    return [[cell.strip() for cell in line.strip("|").split("|")] for line in table.splitlines()[2:]]
+
+
+def test_rows_are_told_over_the_clips_that_all_have(planned):
+    """Of two prompts the second one's pictures score more, and only one row drew them."""
+    one, world = planned(), Anywhere()
+    outcome = running.run(one, world)
+    report.write_report(one, world, outcome, "python -m x")
+    text = (one.out / report.TEXT).read_text(encoding="utf-8")
+    vcd, lora = rows_of(text, "Methods")
+    assert vcd[1:] == lora[1:], "the same subjects, prompts and seeds, and here that is all a score follows from"
+    assert vcd[-1] == "4 of 2"
+    (more,) = rows_of(text.split("where those are more")[1].join(["## more\n", ""]), "more")
+    assert (more[0], more[-1]) == ("vcd", "8 of 2")
+    assert float(more[1].split()[0]) > float(vcd[1].split()[0])
+
+
+def test_what_was_published_of_a_row_stands_beside_its_figures(planned):
+    text = PLAN.replace("{method: lora", "{method: lora, published: 'DINO 0.522 | so'")
+    one, world = planned(text), Anywhere()
+    report.write_report(one, world, running.run(one, world), "python -m x")
+    text = (one.out / report.TEXT).read_text(encoding="utf-8")
+    vcd, lora = rows_of(text.replace("\\|", "/"), "Methods")
+    assert (vcd[-2:], lora[-2:]) == (["4 of 2", "–"], ["4 of 2", "DINO 0.522 / so"])
+    assert len(rows_of(text, "vcd minus the others")[0]) == len(vcd) - 1
+
+
+@pytest.mark.parametrize(
+    ("more", "less", "said"),
+    [
+        ("vcd, gamma 0.5", "vcd", "holds"),
+        ("vcd", "vcd, gamma 0.5", "the other way round"),
+        ("lora", "vcd", "not told apart"),
+    ],
+)
+def test_a_published_ordering_is_told_beside_what_was_found(more, less, said, planned):
+    claim = f"claims:\n  - {{more: '{more}', less: '{less}', score: alike, published: 'A_B 0.5 | 0.4'}}\n"
+    text, world = PLAN.replace("subjects: 2", "subjects: 6") + "  - {method: vcd, gamma: 0.5}\n" + claim, Six()
+    one = planned(text, world)
+    page = report.write_report(one, world, running.run(one, world), "python -m x").page.read_text(encoding="utf-8")
+    line = page.split("Published orderings")[1].split("<tbody>")[1].split("</tr>")[0]
+    assert f"{more} &gt; {less}" in line
+    assert "A_B 0.5 | 0.4" in line
+    assert f"<td>{12 if 'lora' in (more, less) else 24} of 6</td>" in line
+    assert said in line
+
+
+def test_the_plot_is_over_the_clips_that_all_rows_have(planned, monkeypatch):
+    drawn = []
+    monkeypatch.setattr(report, "_plot", lambda path, table, scores: (drawn.append(table), path.touch()))
+    one, world = planned(), Anywhere()
+    report.write_report(one, world, running.run(one, world), "python -m x")
+    (table,) = drawn
+    assert table["vcd"]["alike"] == table["lora"]["alike"]
+    assert table["vcd"]["alike"].clips == 4
+
+
+def test_a_sheet_begins_with_a_photo_of_each_subject(planned):
+    one, world = planned(), Anywhere()
+    report.write_report(one, world, running.run(one, world), "python -m x")
+    with Image.open(one.out / "sheet_01.jpg") as sheet:
+        width, height = sheet.size
+        levels = [sheet.getpixel((report.LABEL + 2 * report.CELL * column + 9, 29))[0] / 255 for column in range(2)]
+    assert (width, height) == (report.LABEL + 4 * report.CELL, 20 + 3 * report.CELL)
+    assert levels == pytest.approx([0, 1 / 3], abs=0.02)
+
+
+def test_a_run_of_which_nothing_could_be_made_has_a_report_that_says_why(planned, tmp_path):
+    def fail(number):
+        raise ValueError("no model")
+
+    one, world = planned(), Anywhere(fail)
+    outcome = running.run(one, world)
+    written = report.write_report(one, world, outcome, "python -m x")
+    page = written.page.read_text(encoding="utf-8")
+    assert "There is no clip yet." in page
+    assert page.count("no model") == COUNT
+    report.copy_report(one, outcome, written, tmp_path / "docs")
+    assert sorted(path.name for path in (tmp_path / "docs").iterdir()) == ["README.md", "clips.csv"]
+
+
+def test_the_report_is_copied_with_every_clip_and_picture(planned, tmp_path):
+    """And with no clip of what the plan asked for before."""
+    running.run(planned(PLAN.replace("rows:", "rows:\n  - {method: vcd, gamma: 0.7}")), Anywhere())
+    one, world = planned(), Anywhere()
+    outcome = running.run(one, world)
+    written = report.write_report(one, world, outcome, "python -m x")
+    report.copy_report(one, outcome, written, tmp_path / "docs/evaluation")
+    text = (tmp_path / "docs/evaluation/README.md").read_text(encoding="utf-8")
+    for name in re.findall(r"!\[[^]]*\]\(([^)]+)\)", text):
+        assert (tmp_path / "docs/evaluation" / name).read_bytes() == (one.out / name).read_bytes()
+    assert "sheet_01.jpg" in text
+    assert len((tmp_path / "docs/evaluation/clips.csv").read_text(encoding="utf-8").splitlines()) == 1 + COUNT
