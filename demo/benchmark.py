@@ -118,7 +118,7 @@ class DemoWorld:
 
     def photos(self, subject: str) -> list[Photo]:
         number = self.subjects.index(subject)
-        return list(whole_photos(character(number), number))
+        return list(whole_photos(character(number), number, captioned=True))
 
     def clip(self, model: StableDiffusion, subject: Prompt, prompt: str, seed: int, gamma: float, stage: str) -> Tensor:
         before, after = prompt.split("{}")

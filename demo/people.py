@@ -49,11 +49,13 @@ def photos(
         yield world.render(look, shot, PHOTO_SIZE)
 
 
-def whole_photos(look: Look, seed: int = 0, places: Sequence[str] = PHOTO_PLACES) -> Iterator[Photo]:
-    """The photos as training takes them, with what is around the subject still there."""
+def whole_photos(
+    look: Look, seed: int = 0, places: Sequence[str] = PHOTO_PLACES, captioned: bool = False
+) -> Iterator[Photo]:
+    """The photos as training takes them, with what is around the subject still there; captions name the place."""
     for number, photo in enumerate(photos(look, seed, places=places), 1):
         image, mask = (torch.from_numpy(array).float() / 255 for array in (photo.image, photo.mask))
-        yield Photo(f"{number}.png", image, mask)
+        yield Photo(f"{number}.png", image, mask, photo.shot.place if captioned else "")
 
 
 def write_photos(folder: Path, look: Look, seed: int = 0) -> None:

@@ -27,7 +27,7 @@ class CustomDiffusion:
         prior_weight: λ of the loss on these pictures.
     """
 
-    rate: float = 3e-4
+    rate: float = 7e-4
     prior_weight: float = 1.0
 
     def start(self, unet: nn.Module, noun_vectors: Tensor, recipe: Recipe) -> Tensors:

@@ -22,7 +22,7 @@ class DreamBooth:
         prior_weight: λ of the loss on these pictures.
     """
 
-    rate: float = 2e-4
+    rate: float = 4e-4
     prior_weight: float = 1.0
 
     def start(self, unet: nn.Module, noun_vectors: Tensor, recipe: Recipe) -> Tensors:

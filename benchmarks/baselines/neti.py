@@ -31,7 +31,7 @@ class Neti:
         hidden: width of the network.
     """
 
-    rate: float = 1e-3
+    rate: float = 3e-3
     hidden: int = 128
 
     def start(self, unet: nn.Module, noun_vectors: Tensor, recipe: Recipe) -> Tensors:

@@ -33,7 +33,7 @@ class SVDiff:
         prior_weight: λ of the loss on pictures of the class.
     """
 
-    rate: float = 2e-2
+    rate: float = 4e-2
     prior_weight: float = 1.0
 
     def start(self, unet: nn.Module, noun_vectors: Tensor, recipe: Recipe) -> Tensors:

@@ -32,10 +32,15 @@ def has_prior_preservation(row: Row) -> bool:
 
 
 def lesson_of(world: World, row: Row, subject: str) -> tuple[list[Photo], Recipe]:
-    """The photos and our recipe for them; without masks nothing says where the subject ends and its place begins."""
+    """The photos and our recipe for them; without masks nothing says where the subject ends and its place begins.
+
+    Captions are for rows that ask for them: publications compared here learn without.
+    """
     photos, recipe = world.photos(subject), world.recipe(subject)
     if row.steps:
         recipe = replace(recipe, options=replace(recipe.options, steps=row.steps))
+    if not row.captions:
+        photos = [replace(photo, caption="") for photo in photos]
     if not row.masks:
         photos = [without_mask(photo) for photo in photos]
         recipe = replace(recipe, options=replace(recipe.options, context_weight=0.0))
@@ -55,7 +60,7 @@ class Learned:
 
     def file(self, row: Row, subject: str) -> Path:
         """Where it is kept, whether it is there yet or not; rows that learn the same share a file."""
-        key = (row.method, tuple(row.settings.items()), row.steps, row.masks, subject)
+        key = (row.method, tuple(row.settings.items()), row.steps, row.masks, row.captions, subject)
         if key not in self.files:
             photos, recipe = lesson_of(self.world, row, subject)
             parts = [VERSIONS.get(row.method, VERSION), method_of(row), photos, recipe, self._base()]

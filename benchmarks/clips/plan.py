@@ -23,7 +23,7 @@ class Row:
         ablation: what differs from the method as it is; "" for nothing.
         settings: of the method, besides their defaults.
         steps: of learning; None for the world's.
-        masks: whether photos come with their masks.
+        masks, captions: whether photos come with theirs.
         videos: a folder of clips that are there, SUBJECT_PROMPT_SEED.mp4 with the prompt's number from 1; None to make
             them.
         subjects, prompts, seeds: what is drawn; prompts keep their numbers in the whole list.
@@ -35,6 +35,7 @@ class Row:
     settings: Mapping[str, float]
     steps: int | None
     masks: bool
+    captions: bool
     gamma: float
     stage: str
     style: str
@@ -139,6 +140,7 @@ ROW_KEYS = {
     "settings": "of the method, such as rate: 1e-4",
     "steps": "of learning, instead of the world's",
     "masks": "true or false",
+    "captions": "true or false",
     "gamma": "a number from 0 to 1",
     "stage": f"one of {', '.join(STAGES)}",
     "style": "one of the world's",
@@ -234,6 +236,7 @@ def _row(source: Source, place: Place, row: object, world: World, whole: tuple[S
     if steps is not None:
         _counted(source, (*place, "steps"), steps, 1, 10**6, "steps of learning")
     masks = _typed(source, (*place, "masks"), row.get("masks", True), bool)
+    captions = _typed(source, (*place, "captions"), row.get("captions", False), bool)
     gamma = row.get("gamma", DEFAULT_GAMMA)
     if isinstance(gamma, bool) or not isinstance(gamma, (int, float)) or not 0 <= gamma <= 1:
         raise source.wrong((*place, "gamma"), f"gamma must be a number from 0 to 1, not {gamma!r}")
@@ -242,6 +245,7 @@ def _row(source: Source, place: Place, row: object, world: World, whole: tuple[S
     differs = {
         f"gamma {gamma:g}": gamma != DEFAULT_GAMMA,
         "no masks": not masks,
+        "captions": captions,
         f"+ {stage}": stage != STAGES[0],
         f"style {style}": style != world.styles[0],
         ", ".join(f"{name} {value:g}" for name, value in settings.items()): bool(settings),
@@ -258,6 +262,7 @@ def _row(source: Source, place: Place, row: object, world: World, whole: tuple[S
         settings,
         steps,
         masks,
+        captions,
         float(gamma),
         stage,
         style,

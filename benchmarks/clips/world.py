@@ -40,7 +40,7 @@ class World(Protocol):
         """Its noun and all else that is to be seen of it, in words; raises ValueError where nobody knows that."""
 
     def photos(self, subject: str) -> list[Photo]:
-        """With masks, where there are any; raises ValueError where they cannot be read."""
+        """With masks and captions, where there are any; raises ValueError where they cannot be read."""
 
     def model(self, style: str) -> StableDiffusion:
         """Loaded once a style."""

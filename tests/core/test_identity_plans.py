@@ -33,6 +33,7 @@ def real_methods(monkeypatch):
         ('prompts: ["a {}"]\nrows:\n  - {method: vcd, stage: faces}', 4, "stage must be one of t2v, face, tiled"),
         ('prompts: ["a {}"]\nrows:\n  - {method: vcd, style: x}', 4, "style must be one of plain, ink"),
         ('prompts: ["a {}"]\nrows:\n  - {method: vcd, masks: 3}', 4, "masks must be true or false"),
+        ('prompts: ["a {}"]\nrows:\n  - {method: vcd, captions: 3}', 4, "captions must be true or false"),
         ('prompts: ["a {}"]\nrows:\n  - {method: vcd, settings: {lr: 1}}', 4, "no setting 'lr'; it has rate"),
         (
             'prompts: ["a {}"]\nrows:\n  - {method: vcd, settings: {rate: x}}',
@@ -146,7 +147,17 @@ def test_the_table_is_of_1600_clips_of_ours_and_160_of_every_other_row_paired_wi
     assert {len(clips) for clips in made.values()} == {16 * 5 * 2}
     assert all(clips < ours for clips in made.values())
     ablations = {row.ablation for row in table.rows if row.method == "vcd"}
-    assert ablations == {"", "gamma 0", "gamma 0.2", "gamma 0.5", "no masks", "+ face", "+ tiled", "style ink"}
+    assert ablations == {
+        "",
+        "gamma 0",
+        "gamma 0.2",
+        "gamma 0.5",
+        "no masks",
+        "+ face",
+        "+ tiled",
+        "style ink",
+        "captions",
+    }
 
 
 def test_rates_are_chosen_on_strangers_of_whom_the_table_shows_none(real_methods):

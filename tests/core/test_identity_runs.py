@@ -111,6 +111,12 @@ def test_a_row_with_steps_of_its_own_learns_by_itself(planned):
     assert [steps for _, steps in Pretending.learned] == [200] * 4 + [7] * 2
 
 
+def test_photos_have_captions_only_in_a_row_that_asks_for_them(planned):
+    outcome = running.run(planned(PLAN + "  - {method: vcd, captions: true}\n"), Anywhere())
+    alike = {name: [clip.scores["alike"] for clip in clips] for name, clips in outcome.clips.items()}
+    assert alike["vcd, captions"] == pytest.approx([value + 1 / 200 for value in alike["vcd"]])
+
+
 def test_a_row_of_captions_says_all_that_the_world_knows(planned, monkeypatch):
     monkeypatch.setitem(PRETENDED, "caption", Pretending)
     outcome = running.run(planned(PLAN + "  - {method: caption}\n"), Anywhere())
