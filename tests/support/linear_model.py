@@ -17,7 +17,6 @@ class LinearModel:
     def __init__(self) -> None:
         generator = torch.Generator().manual_seed(0)
         self.weight = torch.randn(WIDTH, 4, generator=generator).requires_grad_()
-        self.words = {}
         self.prompts = []
         self.broken_after = math.inf
 

@@ -18,44 +18,29 @@ def count(text: str) -> int:
 
 
 def not_negative(text: str) -> float:
-    try:
-        value = float(text)
-    except ValueError:
-        value = -1.0
+    value = _number(text)
     if not 0 <= value < float("inf"):
         raise argparse.ArgumentTypeError(f"must be a number, 0 or more, not {text!r}")
     return value
 
 
 def positive_float(text: str) -> float:
-    try:
-        value = float(text)
-    except ValueError:
-        value = 0.0
+    value = _number(text)
     if not 0 < value < float("inf"):
         raise argparse.ArgumentTypeError(f"must be a number above 0, not {text!r}")
     return value
 
 
 def at_least_one(text: str) -> float:
-    value = positive_float(text)
-    if value < 1:
-        raise argparse.ArgumentTypeError(f"must be a number, 1 or more, not {text!r}")
-    return value
+    return _at_least(1, text)
 
 
 def frame_rate(text: str) -> float:
-    value = positive_float(text)
-    if value < 0.001:
-        raise argparse.ArgumentTypeError(f"must be a number, 0.001 or more, not {text!r}")
-    return value
+    return _at_least(0.001, text)
 
 
 def fraction(text: str) -> float:
-    try:
-        value = float(text)
-    except ValueError:
-        value = -1.0
+    value = _number(text)
     if not 0 <= value <= 1:
         raise argparse.ArgumentTypeError(f"must be a number from 0 to 1, not {text!r}")
     return value
@@ -82,3 +67,18 @@ def file_and_strength(text: str) -> tuple[Path, float]:
     if not math.isfinite(strength):
         raise argparse.ArgumentTypeError(f"the strength of {file} must be a number, not {number!r}")
     return Path(file), strength
+
+
+def _at_least(least: float, text: str) -> float:
+    value = positive_float(text)
+    if value < least:
+        raise argparse.ArgumentTypeError(f"must be a number, {least} or more, not {text!r}")
+    return value
+
+
+def _number(text: str) -> float:
+    """NaN, which lies in no range, for what is no number."""
+    try:
+        return float(text)
+    except ValueError:
+        return math.nan
