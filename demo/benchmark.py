@@ -16,6 +16,7 @@ from torch import Tensor
 from vcd_core.identity import Photo, Recipe
 from vcd_core.metrics import likeness_of_neighbours, motion_and_flicker
 from vcd_core.motion import MotionModule
+from vcd_core.standalone.console import best_device
 from vcd_core.standalone.demo_model import (
     DETECTOR_FILE,
     MODEL_FILE,
@@ -70,7 +71,7 @@ def open_world(clip: Mapping[str, float], steps: int | None) -> "DemoWorld":
 
 @functools.cache
 def _loaded(second_style: bool) -> StableDiffusion:
-    return load_demo_model(WEIGHTS, style=second_style)
+    return load_demo_model(WEIGHTS, style=second_style, device=best_device())
 
 
 class DemoWorld:
@@ -98,7 +99,7 @@ class DemoWorld:
 
     @functools.cached_property
     def motion(self) -> MotionModule:
-        return load_demo_motion(WEIGHTS)
+        return load_demo_motion(WEIGHTS, device=best_device())
 
     @functools.cached_property
     def eyes(self) -> measure.Eyes:

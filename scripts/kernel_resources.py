@@ -8,9 +8,12 @@ from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
+import torch
+
 from vcd_core.kernels.attention import kernel_sizes
 from vcd_core.kernels.noise import BLOCK
 
+DTYPES = {"fp16": torch.float16, "bf16": torch.bfloat16, "fp32": torch.float32}
 ATTENTION_TARGETS = (80, 86, 89, 90)
 NOISE_TARGETS = (75, *ATTENTION_TARGETS)
 # dtype, width of a head, frames: the widths of SD1.5, the widest head with most frames in every dtype.
@@ -36,7 +39,7 @@ class Resources:
 def attention_resources(dtype: str, width: int, frames: int, capability: int) -> Resources:
     from vcd_core.kernels.attention_triton import temporal_attention_kernel
 
-    sizes = kernel_sizes(frames, width)
+    sizes = kernel_sizes(frames, width, DTYPES[dtype])
     warps = sizes.pop("num_warps")
     # Triton finds out at a launch that pointers and strides are multiples of 16, as all of SD1.5's are.
     aligned = ("q", "k", "v", "out", "_image", "_position")

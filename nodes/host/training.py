@@ -228,11 +228,13 @@ def _recomputed(unet: nn.Module) -> Iterator[None]:
 
 
 def _keep_activation(tensor: Tensor) -> Tensor:
-    """Saves a copy for the backward pass, because the encoder adds to its activations in place.
+    """Saves a copy of an activation (B, L, D) for the backward pass, because the encoder adds to these in place.
 
-    Its weights, which have no batch axis, do not change and are kept as they are.
+    Weights and what attention keeps, with fewer and more axes, do not change. A copy of its mask would fail on NVIDIA
+    GPUs: the kernels want rows of it to begin at multiples of 16 bytes, which only the padded one that it is a view of
+    has.
     """
-    return tensor.clone() if tensor.ndim > 2 else tensor
+    return tensor.clone() if tensor.ndim == 3 else tensor
 
 
 def _pytorch_attention(_chosen, *args, **kwargs) -> Tensor:

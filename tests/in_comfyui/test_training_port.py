@@ -1,8 +1,10 @@
 """The training port over ComfyUI's own text encoder and UNet."""
 
 import comfy.model_management
+import comfy.ops
 import pytest
 import torch
+import torch.nn.functional as F
 from torch.testing import assert_close
 from vcd_pack.nodes.host.training import ComfyDenoiser, check_family
 from vcd_pack.vcd_core.identity import (
@@ -85,6 +87,47 @@ def test_training_lowers_the_masked_loss_of_noise_it_did_not_see(port):
         *_, last = train_id_token(port, schedule, Examples(latents, masks, [PROMPT] * 4), start, options)
         before, after = probe(start), probe(last.vectors)
     assert after < 0.95 * before, (before, after)
+
+
+class PaddedMaskAttention(torch.autograd.Function):
+    """Attention that keeps its mask for the backward pass as PyTorch does on NVIDIA GPUs in float32: expanded, and a
+    view of one whose rows are padded to 16 values. Their kernels refuse rows that begin anywhere else."""
+
+    @staticmethod
+    def forward(ctx, q, k, v, mask):
+        keys = mask.shape[-1]
+        padded = F.pad(mask, (0, -keys % 16))[..., :keys].expand(*q.shape[:3], keys)
+        ctx.save_for_backward(q, k, v, padded)
+        return F.scaled_dot_product_attention(q, k, v, attn_mask=mask)
+
+    @staticmethod
+    def backward(ctx, gradient):
+        *parts, mask = ctx.saved_tensors
+        assert mask.stride(-2) % 4 == 0, mask.stride()
+        with torch.enable_grad():
+            parts = [part.detach().requires_grad_() for part in parts]
+            attended = F.scaled_dot_product_attention(*parts, attn_mask=mask)
+        return *torch.autograd.grad(attended, parts, gradient), None
+
+
+@torch.inference_mode()
+def test_the_encoder_s_gradient_is_right_where_kernels_are_particular_about_the_mask(port, monkeypatch):
+    vectors, weights = torch.randn(2, 32), torch.randn(77, 32)
+    gradients, kept = [], []
+    with port.gradients():
+        for particular in (False, True):
+            if particular:
+                monkeypatch.setattr(comfy.model_management, "pytorch_attention_enabled", lambda: True)
+                monkeypatch.setattr(
+                    comfy.ops,
+                    "scaled_dot_product_attention",
+                    lambda q, k, v, attn_mask, **_: kept.append(1) or PaddedMaskAttention.apply(q, k, v, attn_mask),
+                )
+            learned = vectors.clone().requires_grad_()
+            (port.encode_prompt(PROMPT, learned) * weights.clone()).sum().backward()
+            gradients.append(learned.grad)
+    assert kept
+    assert_close(*gradients, rtol=1e-4, atol=1e-6)
 
 
 @torch.inference_mode()

@@ -64,7 +64,7 @@ def temporal_attention(
             )
         visible = visible.expand(images // frames, frames)
 
-    sizes = kernel_sizes(frames, features // heads)
+    sizes = kernel_sizes(frames, features // heads, q.dtype)
     apart = frames * max(positions * features, *(x.stride(0) for x in (q, k, v)))
     suits = (
         q.dtype in DTYPES
@@ -80,11 +80,17 @@ def temporal_attention(
     return by_torch() if attended is None else attended
 
 
-def kernel_sizes(frames: int, width: int) -> dict[str, int]:
-    """The kernel's compile-time sizes. Tensor cores want at least 16 of everything; a tile of 32 frames on two warps
-    spilled on sm_86."""
-    tile_frames, warps = (16, 1) if frames <= 16 else (32, 4)
-    return {"WIDTH": width, "TILE_FRAMES": tile_frames, "TILE_WIDTH": 16 if width <= 16 else 32, "num_warps": warps}
+def kernel_sizes(frames: int, width: int, dtype: torch.dtype) -> dict[str, int]:
+    """The kernel's compile-time sizes. Tensor cores want at least 16 of everything.
+
+    One warp with tiles as wide as they can be is what was fastest on an H100. Of float32 so much does not fit in the
+    registers, nor two warps with 32 frames on sm_86.
+    """
+    tile_frames, most, warps = 16 if frames <= 16 else 32, 64, 1
+    if dtype == torch.float32:
+        most, warps = 32, 1 if tile_frames == 16 else 4
+    tile_width = next(tile for tile in (16, 32, 64) if tile >= min(width, most))
+    return {"WIDTH": width, "TILE_FRAMES": tile_frames, "TILE_WIDTH": tile_width, "num_warps": warps}
 
 
 def _launch(q, k, v, visible, frames, heads, sizes):

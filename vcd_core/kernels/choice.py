@@ -34,8 +34,8 @@ def try_kernel(
     - the tensors are on the CPU or on another GPU than the kernel is for, or Triton is not installed;
     - this variant failed here before, or kept registers in memory.
 
-    The first result of a variant is compared with PyTorch's, which stands where they differ. With "triton" the kernel
-    runs, unchecked, or the reason is raised.
+    The first result of a variant is compared with PyTorch's, which stands where they differ and where registers were
+    kept in memory. With "triton" the kernel runs, unchecked, or the reason is raised.
 
     Args:
         launch: launches the kernel; returns the result and what Triton returned.
@@ -82,6 +82,7 @@ def try_kernel(
     if spills(compiled):
         logging.info("VCD: PyTorch takes the place of the kernel %s from now on: its registers spill", variant)
         _left_to_torch.add(variant)
+        return result if expected is None else expected  # so that the next clip of a seed is the first
     return result
 
 
