@@ -131,6 +131,16 @@ class FaceVCD(io.ComfyNode):
                     optional=True,
                     tooltip="Frames that two windows share, in which one fades into the next.",
                 ),
+                io.Float.Input(
+                    "min_enlargement",
+                    default=0.0,
+                    min=0.0,
+                    max=16.0,
+                    step=0.1,
+                    optional=True,
+                    tooltip="Leave faces alone that the square enlarges less. 1.3: those that are large already, which "
+                    "only lose by it. 0: draw all, also to give a large face another identity.",
+                ),
             ],
             outputs=[
                 io.Image.Output(display_name="clip"),
@@ -168,6 +178,7 @@ class FaceVCD(io.ComfyNode):
         upright: bool = False,
         window: int = 16,
         overlap: int = 4,
+        min_enlargement: float = 0.0,
     ) -> io.NodeOutput:
         found = given_faces(clip, boxes, masks)
         if detector is None and found is None:
@@ -179,7 +190,14 @@ class FaceVCD(io.ComfyNode):
             detector if found is None else found,
             Sampling(model, positive, negative, seed, steps, cfg, sampler_name, scheduler),
             vae,
-            CropOptions(size, crop_factor, mask_margin=mask_factor, feather=feather, upright=upright),
+            CropOptions(
+                size,
+                crop_factor,
+                mask_margin=mask_factor,
+                feather=feather,
+                upright=upright,
+                min_enlargement=min_enlargement,
+            ),
             RefineOptions(
                 strength, gamma, seed, window, overlap, vae.latent_channels, vae.spacial_compression_encode()
             ),

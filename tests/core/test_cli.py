@@ -83,7 +83,7 @@ def test_a_motion_lora_acts_with_its_strength(files):
     name = "down_blocks.0.motion_modules.1.temporal_transformer.transformer_blocks.0.attention_blocks.1"
     lora = load_file(files / "lora.safetensors")
     up, down = (lora[f"{name}.processor.to_q_lora.{half}.weight"].float() for half in ("up", "down"))
-    weights = [module.state_dict()[f"{name}.to_q.weight"] for module in (plain, changed)]
+    weights = [module.state_dict()[f"{name}.to_q.weight"].cpu() for module in (plain, changed)]
     torch.testing.assert_close(weights[1], weights[0] + 0.6 * up @ down)
     assert isinstance(plain, MotionModule)
 

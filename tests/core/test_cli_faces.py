@@ -56,6 +56,13 @@ def test_the_faces_of_a_video_are_drawn_anew(vcd, files, film, detector, tmp_pat
     assert change[16:40, 20:44].mean() > 3 * change[60:, :].mean()
 
 
+def test_a_face_that_is_large_already_is_left_alone_where_that_is_asked(vcd, files, film, detector, tmp_path):
+    code, out, err = vcd(*face_arguments(files, **{"--min-enlargement": 99}))
+    assert code == 0, err
+    assert "times, less than min_enlargement, 99" in out
+    assert (tmp_path / "out.mp4").read_bytes() == film.read_bytes()
+
+
 def test_a_video_without_a_face_comes_back_byte_for_byte(vcd, files, film, detector, tmp_path):
     detector(Nobody())
     code, out, err = vcd(*face_arguments(files))

@@ -145,7 +145,16 @@ def test_a_face_that_appears_or_goes_within_a_shot_does_so_softly(first, last):
 
 
 @pytest.mark.parametrize(
-    "bad", [{"size": 500}, {"size": 32}, {"margin": 0.5}, {"mask_margin": 0}, {"feather": -0.1}, {"feather": 1.5}]
+    "bad",
+    [
+        {"size": 500},
+        {"size": 32},
+        {"margin": 0.5},
+        {"mask_margin": 0},
+        {"feather": -0.1},
+        {"feather": 1.5},
+        {"min_enlargement": -1},
+    ],
 )
 def test_a_frame_that_makes_no_sense_is_refused(bad):
     with pytest.raises(ValueError, match=str(next(iter(bad.values())))):

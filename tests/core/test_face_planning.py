@@ -118,6 +118,20 @@ def test_a_face_that_two_references_mean_belongs_to_the_more_alike(rng):
     assert plan_faces(standing(ava), CROP, people[::-1]).people == [0]
 
 
+def test_faces_that_would_hardly_be_enlarged_are_left_alone_where_that_is_asked():
+    faces = [Face((10, 10, 30, 30), 1.0), Face((60, 10, 100, 50), 1.0)]
+    found = FoundFaces([faces] * 10, [], (60, 120))
+    assert len(plan_faces(found, CropOptions(size=64, margin=2.0)).paths) == 2
+    plan = plan_faces(found, CropOptions(size=64, margin=2.0, min_enlargement=1.3))  # 64 / 40 and 64 / 80
+    assert [path.centres[0, 0] for path in plan.paths] == [pytest.approx(20)]
+    assert [(track.centre[0], person) for track, person in zip(plan.tracks, plan.people, strict=True)] == [(20, 0)]
+    assert "1 to be drawn anew" in plan.report[0]
+    assert plan.report[-1] == (
+        "left alone: the face about (80, 30), frames 0-9, is large already: it would be enlarged 0.8 times, less than "
+        "min_enlargement, 1.3"
+    )
+
+
 def test_people_are_counted_off(rng):
     plan = plan_faces(
         standing(*torch.randn(3, 64, generator=rng)), CROP, [FaceChoice("left to right", n) for n in (1, 0)]

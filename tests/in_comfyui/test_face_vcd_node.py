@@ -72,6 +72,13 @@ def test_the_face_changes_and_nothing_else_does(narrow, clip):
     assert torch.equal(made, again)
 
 
+def test_a_face_that_is_large_already_is_left_alone_where_that_is_asked(narrow, clip):
+    made, masks, _, report = run(narrow, clip, Walking(), min_enlargement=9.0)
+    assert torch.equal(made, clip)
+    assert masks.sum() == 0
+    assert "less than min_enlargement, 9" in report
+
+
 def test_alpha_is_handed_through(narrow, clip):
     alpha = torch.rand(FRAMES, HEIGHT, WIDTH, 1)
     made, *_ = run(narrow, torch.cat([clip, alpha], -1), Walking())

@@ -32,6 +32,7 @@ class CropOptions:
         mask_margin: size of what is drawn anew over the face's box.
         feather: part of that in which the new fades into the old, in [0, 1].
         upright: turn the crop so that the eyes are level, where landmarks are known.
+        min_enlargement: a face that the crop would show less enlarged than so many times is left alone; 0 leaves none.
         bridged: frames; a gap up to so long, in which the detector lost the face, is drawn like the frames around it.
             In a longer one the face is taken to be hidden, and left alone.
     """
@@ -42,6 +43,7 @@ class CropOptions:
     mask_margin: float = 1.4
     feather: float = 0.4
     upright: bool = False
+    min_enlargement: float = 0.0
     bridged: int = 3
 
     def __post_init__(self) -> None:
@@ -53,6 +55,8 @@ class CropOptions:
             )
         if not 0 <= self.feather <= 1:
             raise ValueError(f"feather must lie in [0, 1], not {self.feather}")
+        if not self.min_enlargement >= 0:
+            raise ValueError(f"min_enlargement must be 0 (all faces) or more, not {self.min_enlargement}")
 
 
 @dataclass(frozen=True)

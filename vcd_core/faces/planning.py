@@ -146,10 +146,19 @@ def plan_faces(
         numbers = [number for number, (chosen, _) in enumerate(choices) if any(track is one for one in chosen)]
         if numbers:
             owned[at] = max(numbers, key=lambda number, track=track: likeness(track, number))
-    meant = [tracks[number] for number in owned]
     others = [f"{name_of(track)} is none of these" for number, track in enumerate(tracks) if number not in owned]
     if len(people) == 1:
         (_, others) = choices[0]
+    paths = {number: plan_crop(tracks[number], found.size, crop) for number in owned}
+    for number, path in paths.items():
+        enlargement = crop.size / float(np.median(path.sides))
+        if enlargement < crop.min_enlargement:
+            del owned[number]
+            others.append(
+                f"{name_of(tracks[number])} is large already: it would be enlarged {enlargement:.2g} times, less than "
+                f"min_enlargement, {crop.min_enlargement:g}"
+            )
+    meant = [tracks[number] for number in owned]
     seen = sum(bool(faces) for faces in found.faces)
     shots = f", {len(found.cuts) + 1} shots" if found.cuts else ""
     frames = "1 frame" if len(found.faces) == 1 else f"{len(found.faces)} frames"
@@ -161,4 +170,4 @@ def plan_faces(
         seen_in = f"found in {track.seen.sum()} of {len(track.seen)} frames"
         lines.append(f"{name_of(track)}{who} about {track.size:.0f} pixels, {seen_in}")
     lines += [f"left alone: {line}" for line in (*others, *errors)]
-    return FacePlan(meant, [plan_crop(track, found.size, crop) for track in meant], list(owned.values()), lines)
+    return FacePlan(meant, [paths[number] for number in owned], list(owned.values()), lines)

@@ -226,6 +226,7 @@ def _face_options(arguments: argparse.Namespace) -> tuple[CropOptions, RefineOpt
         mask_margin=arguments.mask_margin,
         feather=arguments.feather,
         upright=arguments.upright,
+        min_enlargement=arguments.min_enlargement,
     )
     return crop, RefineOptions(arguments.strength, arguments.gamma, arguments.seed, arguments.window, arguments.overlap)
 
