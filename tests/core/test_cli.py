@@ -142,7 +142,8 @@ from vcd_core.standalone import cli, console, pipeline
 console.load_checkpoint, pipeline.SAVE_EVERY = load_narrow, 2
 cli.main(sys.argv[1:])
 """
-    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
+    threads = str(torch.get_num_threads())  # other numbers sum in another order
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path), "OMP_NUM_THREADS": threads}
     with subprocess.Popen([sys.executable, "-c", code, *arguments], env=environment) as running:
         while not list(folder.glob("ava-*.training")) and running.poll() is None:
             time.sleep(0.01)
