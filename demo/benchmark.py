@@ -30,11 +30,11 @@ from vcd_core.standalone.pipeline import ClipOptions, make_clip
 
 from . import measure, run, world
 from .evaluate import character
+from .faces import CROP, NEAR, STRENGTH, draw_faces_anew
 from .faces import GAMMA as FACE_GAMMA
-from .faces import NEAR, draw_faces_anew
 from .people import NEW_PLACES, PHOTO_PLACES, whole_photos
 from .reader import similarity
-from .tiles import PART, enlarge
+from .tiles import OPTIONS, PART, STEPS, enlarge
 from .weights import READER_FILE, WEIGHTS, load_eyes
 
 MOST_SUBJECTS = 100
@@ -131,6 +131,10 @@ class DemoWorld:
         if stage == "tiled":
             clip = enlarge(model, self.motion, clip, [f"{PART} ", *subject, after], seed, gamma)
         return clip
+
+    def settings_of(self, stage: str) -> tuple:
+        faces = (CROP, STRENGTH, FACE_GAMMA, NEAR)
+        return {"t2v": (), "face": faces, "tiled": (*faces, OPTIONS, STEPS, PART)}[stage]
 
     def score(self, subject: str, prompt: str, clip: Tensor) -> dict[str, float]:
         """Faces and places are read at the size that the reader was trained on."""

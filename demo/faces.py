@@ -14,7 +14,7 @@ from vcd_core.vision import FaceDetector
 
 from . import measure
 
-CROP = CropOptions(size=measure.SIZE, margin=1.5, mask_margin=1.3)
+CROP = CropOptions(size=measure.SIZE, margin=1.5, mask_margin=1.3, min_enlargement=1.3)
 STRENGTH, GAMMA = 0.6, 1.0  # equal noise: in a square that follows a face, what is drawn stays where it is
 NEAR = "a portrait of"  # what the square around a face shows
 

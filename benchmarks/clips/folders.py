@@ -49,6 +49,9 @@ MEANINGS = {
 }
 
 
+CROP, TILES = CropOptions(min_enlargement=1.3), TileOptions()
+
+
 @dataclass(frozen=True)
 class Subject:
     """A folder of photos, and the class that they are of."""
@@ -207,14 +210,18 @@ class FolderWorld:
         clip = make_clip(model, words, [""], replace(self.options, gamma=gamma, seed=seed), self.motion)
         sampling = Sampling(gamma=gamma, seed=seed)
         if detector is not None:
-            crop, options = CropOptions(), RefineOptions(gamma=gamma, seed=seed)
-            plan = plan_faces(find_faces(clip, detector), crop)
+            options = RefineOptions(gamma=gamma, seed=seed)
+            plan = plan_faces(find_faces(clip, detector), CROP)
             refine = face_refiner(model, words, [""], sampling, self.motion)
             jobs = [FaceJob(path, refine) for path in plan.paths]
-            clip = torch.stack([frame.image for frame in refine_faces(clip, jobs, crop, options)])
+            clip = torch.stack([frame.image for frame in refine_faces(clip, jobs, CROP, options)])
         if stage == "tiled":
-            clip = refine_in_tiles(model, clip, words, [""], sampling, TileOptions(), self.motion)
+            clip = refine_in_tiles(model, clip, words, [""], sampling, TILES, self.motion)
         return clip
+
+    def settings_of(self, stage: str) -> tuple:
+        faces = (CROP, RefineOptions(), Sampling())
+        return {"t2v": (), "face": faces, "tiled": (*faces, TILES)}[stage]
 
     def score(self, subject: str, prompt: str, clip: Tensor) -> dict[str, float]:
         evaluator = self.evaluator(subject).with_prompt(prompt.replace("{}", f"a {self.of[subject].noun}"))

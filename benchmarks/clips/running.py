@@ -156,7 +156,8 @@ def clip_fingerprint(one: Wanted, world: World, learned: Learned) -> str:
         source = [sha256_of(_video(one)), world.photos(one.subject), world.recipe(one.subject).noun]
     else:
         source = learned.file(row, one.subject).name
-    return fingerprint(world.fingerprint, source, one.subject, one.prompt, one.seed, row.gamma, row.stage, row.style)
+    drawn = (one.subject, one.prompt, one.seed, row.gamma, row.stage, row.style)
+    return fingerprint(world.fingerprint, source, *drawn, *world.settings_of(row.stage))
 
 
 def _key(one: Wanted) -> tuple:

@@ -22,7 +22,7 @@ class World(Protocol):
         scores: names -> 1 where more is better, -1 where less is, 0 where it only describes.
         meanings: names of scores -> what each is and what measured it, for reports.
         fps: of the clips, for their files.
-        fingerprint: changes with the model, the way clips are drawn, and the way they are scored.
+        fingerprint: changes with the model, the way clips are drawn from prompts, and the way they are scored.
     """
 
     subjects: Sequence[str]
@@ -52,6 +52,9 @@ class World(Protocol):
             subject: what to put for {}, in pieces; begins with "a".
             stage: one of `STAGES`.
         """
+
+    def settings_of(self, stage: str) -> tuple:
+        """What else this stage's clips follow from; () for those that are as they were drawn."""
 
     def score(self, subject: str, prompt: str, clip: Tensor) -> Mapping[str, float]:
         """Of `scores`, those that this clip has; raises ValueError for a clip that cannot be scored."""

@@ -106,6 +106,15 @@ def test_other_settings_are_other_clips_and_what_was_learned_is_used_again(plann
     assert alike["vcd, style ink"] == alike["vcd"]
 
 
+def test_a_stage_that_is_done_otherwise_is_made_anew_and_no_other(planned):
+    more = PLAN + "  - {method: vcd, stage: face}\n"
+    running.run(planned(more), Anywhere())
+    again = Anywhere()
+    again.settings = {"face": ("a wider square",)}
+    running.run(planned(more), again)
+    assert again.made == 8
+
+
 def test_a_row_with_steps_of_its_own_learns_by_itself(planned):
     running.run(planned(PLAN + "  - {method: vcd, steps: 7}\n"), Anywhere())
     assert [steps for _, steps in Pretending.learned] == [200] * 4 + [7] * 2

@@ -58,6 +58,7 @@ class Anywhere:
     meanings = {"alike": "how bright", "flicker": "always a half", "motion": "never known"}
     fps = 8.0
     fingerprint = "somewhere"
+    settings = {}
 
     def __init__(self, before_clip=lambda number: None):
         self.before_clip, self.made = before_clip, 0
@@ -83,6 +84,9 @@ class Anywhere:
         self.before_clip(self.made)
         level = (len(subject[0]) + float(subject[1]) + len(prompt) + seed + gamma + len(stage)) / 100
         return torch.full((FRAMES, 16, 16, 3), level)
+
+    def settings_of(self, stage):
+        return self.settings.get(stage, ())
 
     def score(self, subject, prompt, clip):
         return {"alike": clip.mean().item(), "flicker": 0.5, "motion": float("nan")}
