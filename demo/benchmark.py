@@ -13,6 +13,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from vcd_core.faces import RefineOptions
 from vcd_core.identity import Photo, Recipe
 from vcd_core.metrics import likeness_of_neighbours, motion_and_flicker
 from vcd_core.motion import MotionModule
@@ -133,7 +134,7 @@ class DemoWorld:
         return clip
 
     def settings_of(self, stage: str) -> tuple:
-        faces = (CROP, STRENGTH, FACE_GAMMA, NEAR)
+        faces = (CROP, RefineOptions(STRENGTH, FACE_GAMMA), NEAR)
         return {"t2v": (), "face": faces, "tiled": (*faces, OPTIONS, STEPS, PART)}[stage]
 
     def score(self, subject: str, prompt: str, clip: Tensor) -> dict[str, float]:

@@ -52,7 +52,7 @@ The GPU's time alone (CUDA graphs) in µs, of the sizes below. Attention with th
 | temporal attention, 1280 channels, 8x8 | 5.6 / 40, 7.2x | 15 / 44, 3.0x |
 | AR(1) scan | 3.7 / 42, 11x | 6.5 / 87, 13x |
 
-A plain copy moved 2.4 TB/s there, attention over 16 frames of 320 channels 2.8. PyTorch's attention took 3.6 to 6.5
+A plain copy moved 2.4 TB/s there, attention over 16 frames of 320 channels 2.8. PyTorch's attention took 2.9 to 6.6
 times its bound. Called from Python, noise took 0.03 ms against 0.23 and 0.44 (scan) and 0.36 and 0.71 (Philox), where
 torch.compile's scan took 0.16.
 
@@ -213,7 +213,7 @@ in the environment leaves all to PyTorch. On the CPU nothing differs.
 
 ## What they save, as predicted
 
-From shapes and from the GPUs' published peaks: bounds, which no way of computing the same can come below.
+From shapes and from the GPUs' published peaks: bounds for tensors that the caches do not hold (those of 8x8 they do).
 
 SD1.5 at 512x512; attention of {CLIPS} clips (guidance) in float16, noise of one clip in float32. Moved is what must
 cross memory at least: of tokens with the positions first, as motion modules have them, PyTorch's attention reads q, k

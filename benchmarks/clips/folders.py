@@ -49,7 +49,7 @@ MEANINGS = {
 }
 
 
-CROP, TILES = CropOptions(min_enlargement=1.3), TileOptions()
+CROP, TILES = CropOptions(), TileOptions()
 
 
 @dataclass(frozen=True)

@@ -230,9 +230,8 @@ def _recomputed(unet: nn.Module) -> Iterator[None]:
 def _keep_activation(tensor: Tensor) -> Tensor:
     """Saves a copy of an activation (B, L, D) for the backward pass, because the encoder adds to these in place.
 
-    Weights and what attention keeps, with fewer and more axes, do not change. A copy of its mask would fail on NVIDIA
-    GPUs: the kernels want rows of it to begin at multiples of 16 bytes, which only the padded one that it is a view of
-    has.
+    Weights, with fewer axes, and attention's heads and mask, with more, do not change. A copy of the mask would fail on
+    NVIDIA GPUs: it is a view of one with padded rows, where their kernels want each row to begin, and a copy has none.
     """
     return tensor.clone() if tensor.ndim == 3 else tensor
 

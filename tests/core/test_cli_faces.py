@@ -59,7 +59,7 @@ def test_the_faces_of_a_video_are_drawn_anew(vcd, files, film, detector, tmp_pat
 def test_a_face_that_is_large_already_is_left_alone_where_that_is_asked(vcd, files, film, detector, tmp_path):
     code, out, err = vcd(*face_arguments(files, **{"--min-enlargement": 99}))
     assert code == 0, err
-    assert "times, less than min_enlargement, 99" in out
+    assert "times, and min_enlargement asks for 99: lower it" in out
     assert (tmp_path / "out.mp4").read_bytes() == film.read_bytes()
 
 

@@ -1,5 +1,6 @@
 """From frames to the faces that are meant, and what is said about it."""
 
+import numpy as np
 import pytest
 import torch
 
@@ -127,9 +128,17 @@ def test_faces_that_would_hardly_be_enlarged_are_left_alone_where_that_is_asked(
     assert [(track.centre[0], person) for track, person in zip(plan.tracks, plan.people, strict=True)] == [(20, 0)]
     assert "1 to be drawn anew" in plan.report[0]
     assert plan.report[-1] == (
-        "left alone: the face about (80, 30), frames 0-9, is large already: it would be enlarged 0.8 times, less than "
-        "min_enlargement, 1.3"
+        "left alone: the face about (80, 30), frames 0-9, would be enlarged only 0.8 times, and min_enlargement asks "
+        "for 1.3: lower it to draw this face"
     )
+
+
+@pytest.mark.parametrize(("last", "drawn"), [(40, True), (60, False)])
+def test_a_face_that_grows_is_drawn_if_it_is_enlarged_enough_in_the_middle_of_its_frames(last, drawn):
+    sides = np.linspace(16, last, 20)
+    faces = [[Face((100 - side / 2, 60 - side / 2, 100 + side / 2, 60 + side / 2), 1.0)] for side in sides]
+    crop = CropOptions(size=64, margin=2.0, min_enlargement=1.0)  # at the end neither is enlarged, at first both are
+    assert bool(plan_faces(FoundFaces(faces, [], (120, 200)), crop).paths) == drawn
 
 
 def test_people_are_counted_off(rng):

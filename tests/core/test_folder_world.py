@@ -169,3 +169,15 @@ def test_any_folder_of_folders_will_do_once_it_is_said_what_they_show(tmp_path):
         folders.subjects_in(tmp_path, {"ava": "woman"})
     with pytest.raises(ValueError, match="nouns names eve"):
         folders.subjects_in(tmp_path, {"eve": "woman"})
+
+
+def test_a_stage_of_other_settings_makes_other_clips(monkeypatch):
+    def settings():
+        return [folders.FolderWorld.settings_of(None, stage) for stage in ("t2v", "face", "tiled")]
+
+    before = settings()
+    monkeypatch.setattr(folders, "CROP", folders.CropOptions(margin=3.0))
+    assert [one == other for one, other in zip(settings(), before, strict=True)] == [True, False, False]
+    monkeypatch.undo()
+    monkeypatch.setattr(folders, "TILES", folders.TileOptions(overlap=32))
+    assert [one == other for one, other in zip(settings(), before, strict=True)] == [True, True, False]

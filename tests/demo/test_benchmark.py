@@ -1,10 +1,12 @@
 """The demo world as the identity benchmark knows it."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
 
-from demo import world
+from demo import benchmark, world
 from demo.benchmark import DemoWorld, open_world
 from demo.evaluate import character
 from demo.people import PHOTO_PLACES
@@ -41,6 +43,18 @@ def test_a_clip_goes_as_far_as_it_is_asked_to(stage, side, demo_world):
     clip = demo_world.clip(model, ["a woman"], "a portrait of {} on a beach", 0, 0.1, stage)
     assert clip.shape == (2, side, side, 3)
     assert set(demo_world.score(SUBJECT, "a portrait of {} on a beach", clip)) == set(DemoWorld.scores)
+
+
+def test_a_stage_of_other_settings_makes_other_clips_and_so_does_what_comes_behind_it(demo_world, monkeypatch):
+    before = [demo_world.settings_of(stage) for stage in ("t2v", "face", "tiled")]
+    monkeypatch.setattr(benchmark, "OPTIONS", replace(benchmark.OPTIONS, overlap=16))
+    assert [demo_world.settings_of(stage) for stage in ("t2v", "face")] == before[:2]
+    assert demo_world.settings_of("tiled") != before[2]
+    monkeypatch.undo()
+    monkeypatch.setattr(benchmark, "CROP", replace(benchmark.CROP, margin=3.0))
+    assert demo_world.settings_of("t2v") == before[0]
+    assert demo_world.settings_of("face") != before[1]
+    assert demo_world.settings_of("tiled") != before[2]
 
 
 def test_more_frames_than_the_motion_module_knows_are_refused():

@@ -32,7 +32,8 @@ class CropOptions:
         mask_margin: size of what is drawn anew over the face's box.
         feather: part of that in which the new fades into the old, in [0, 1].
         upright: turn the crop so that the eyes are level, where landmarks are known.
-        min_enlargement: a face that the crop would show less enlarged than so many times is left alone; 0 leaves none.
+        min_enlargement: a face that the crop, by the median of its frames, enlarges less than so many times is left
+            alone; 0 draws all.
         bridged: frames; a gap up to so long, in which the detector lost the face, is drawn like the frames around it.
             In a longer one the face is taken to be hidden, and left alone.
     """

@@ -1,5 +1,6 @@
 """From a clip to the faces in it that are to be drawn anew, and a report for whoever asked."""
 
+import math
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from itertools import islice
@@ -155,8 +156,8 @@ def plan_faces(
         if enlargement < crop.min_enlargement:
             del owned[number]
             others.append(
-                f"{name_of(tracks[number])} is large already: it would be enlarged {enlargement:.2g} times, less than "
-                f"min_enlargement, {crop.min_enlargement:g}"
+                f"{name_of(tracks[number])} would be enlarged only {math.floor(100 * enlargement) / 100:g} times, and "
+                f"min_enlargement asks for {crop.min_enlargement:g}: lower it to draw this face"
             )
     meant = [tracks[number] for number in owned]
     seen = sum(bool(faces) for faces in found.faces)

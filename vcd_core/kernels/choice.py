@@ -82,7 +82,7 @@ def try_kernel(
     if spills(compiled):
         logging.info("VCD: PyTorch takes the place of the kernel %s from now on: its registers spill", variant)
         _left_to_torch.add(variant)
-        return result if expected is None else expected  # so that the next clip of a seed is the first
+        return result if expected is None else expected  # as every later call
     return result
 
 

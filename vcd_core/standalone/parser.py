@@ -161,7 +161,7 @@ def _add_face(commands) -> None:
         type=not_negative,
         default=0.0,
         metavar="TIMES",
-        help="leave faces alone that the square enlarges less; 1.3: those that are large already; 0: none",
+        help="leave faces alone that the square enlarges less than so many times; 0: draw all",
     )
     add_windows(face)
 
