@@ -258,7 +258,7 @@ def test_photos_dropped_on_the_node_go_to_a_new_folder_and_what_cannot_be_read_i
     page.add("VCD_LoadIdentityPhotos")
     page.set("VCD_LoadIdentityPhotos", "folder", "(none)")
     proposed = page.page.input_value(".vcd-panel input[type=text]")
-    expected = f"photos_{int(proposed.removeprefix('photos_')) + 1}"
+    expected = f"photos_{int(proposed.removeprefix('photos').removeprefix('_') or 1) + 1}"
     (server.input_directory / proposed).mkdir()  # by somebody else, meanwhile
     (server.input_directory / proposed / "dog.png").write_bytes((KIT / "1.png").read_bytes())
     assert page.page.evaluate(DROP, ["cat.png", base64.b64encode((KIT / "3.png").read_bytes()).decode()])
