@@ -56,7 +56,8 @@ A plain copy moved 2.4 TB/s there, attention over 16 frames of 320 channels 2.8.
 times its bound. Called from Python, noise took 0.03 ms against 0.23 and 0.44 (scan) and 0.36 and 0.71 (Philox), where
 torch.compile's scan took 0.16.
 
-A whole step of sampling, SD1.5's size, 512x512, float16, guidance, in ComfyUI 0.33, medians of three in turn:
+A whole step of sampling, SD1.5's size, 512x512, float16, guidance, both packs' nodes called in one process of ComfyUI
+0.33, medians of three in turn:
 
 | frames | ours | ours, `VCD_KERNELS=torch` | AnimateDiff-Evolved | ours over its | memory |
 |---|---|---|---|---|---|
