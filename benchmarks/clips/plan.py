@@ -75,6 +75,7 @@ class Plan:
         keep: whether clips are kept as videos.
         class_pictures: how many a method with prior preservation looks at.
         sheets: of how many prompts, the first ones, contact sheets are made.
+        sheet_subjects: how many subjects, the first ones, they show.
         rows: the first is what the others are compared to.
         claims: what the report is to tell of besides.
     """
@@ -83,6 +84,7 @@ class Plan:
     keep: bool
     class_pictures: int
     sheets: int
+    sheet_subjects: int
     rows: tuple[Row, ...]
     claims: tuple[Claim, ...] = ()
 
@@ -121,7 +123,8 @@ PLAN_KEYS = {
     "out": "a folder",
     "keep": "true or false",
     "class_pictures": "a number",
-    "sheets": "a number",
+    "sheets": "a number of prompts",
+    "sheet_subjects": "a number of the plan's",
     "subjects": "a number or a list of names",
     "prompts": "a number or a list of texts with {}",
     "seeds": "a number or a list of numbers",
@@ -198,6 +201,7 @@ def plan_of(source: Source, world: World) -> Plan:
         _typed(source, ("keep",), content.get("keep", False), bool),
         _counted(source, ("class_pictures",), content.get("class_pictures", 200), 1, 10000),
         _counted(source, ("sheets",), content.get("sheets", min(5, len(prompts))), 0, len(prompts)),
+        _counted(source, ("sheet_subjects",), content.get("sheet_subjects", len(subjects)), 1, len(subjects)),
         planned,
         _claims(source, names, world),
     )

@@ -286,7 +286,8 @@ def _sheet(path: Path, plan: Plan, world: World, rows: Rows, prompt: str) -> boo
         for name, clips in rows.items()
     }
     strips = {name: found for name, found in strips.items() if found}
-    subjects = [one for one in plan.rows[0].subjects if any(one in found for found in strips.values())]
+    first = plan.rows[0].subjects[: plan.sheet_subjects]
+    subjects = [one for one in first if any(one in found for found in strips.values())]
     if not subjects:
         return False
     width, height = LABEL + 2 * CELL * len(subjects), 20 + CELL * (1 + len(strips))

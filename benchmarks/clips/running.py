@@ -212,7 +212,8 @@ def _keep(one: Wanted, clip: Tensor, plan: Plan, world: World, key: str) -> None
 
 
 def _is_shown(one: Wanted, plan: Plan) -> bool:
-    return one.number <= plan.sheets and one.seed == one.row.seeds[0]
+    known = one.subject in plan.rows[0].subjects[: plan.sheet_subjects]
+    return known and one.number <= plan.sheets and one.seed == one.row.seeds[0]
 
 
 def _is_kept(one: Wanted, plan: Plan) -> bool:

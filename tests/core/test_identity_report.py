@@ -168,6 +168,15 @@ def test_a_sheet_begins_with_a_photo_of_each_subject(planned):
     assert levels == pytest.approx([0, 1 / 3], abs=0.02)
 
 
+def test_sheets_show_as_many_subjects_as_the_plan_says(planned):
+    """And of no other is a picture kept, which nobody would see."""
+    one, world = planned(PLAN + "sheet_subjects: 1\n"), Anywhere()
+    report.write_report(one, world, running.run(one, world), "python -m x")
+    with Image.open(one.out / "sheet_01.jpg") as sheet:
+        assert sheet.size == (report.LABEL + 2 * report.CELL, 20 + 3 * report.CELL)
+    assert len(list((one.out / running.FRAMES).iterdir())) == len(one.rows)
+
+
 def test_a_run_of_which_nothing_could_be_made_has_a_report_that_says_why(planned, tmp_path):
     def fail(number):
         raise ValueError("no model")
