@@ -46,5 +46,6 @@ def draw_faces_anew(
 
     sampling = Sampling(measure.STEPS, measure.CFG, gamma=gamma, seed=seed)
     refine = face_refiner(model, prompt, [""], sampling, motion, step)
-    frames = list(refine_faces(clip, [FaceJob(path, refine) for path in plan.paths], CROP, options))
+    jobs = [FaceJob(path, refine) for path in plan.paths]
+    frames = list(refine_faces(clip, jobs, CROP, options, plan.left_alone))
     return torch.stack([frame.image for frame in frames]), torch.stack([frame.mask for frame in frames])

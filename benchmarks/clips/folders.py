@@ -214,7 +214,8 @@ class FolderWorld:
             plan = plan_faces(find_faces(clip, detector), CROP)
             refine = face_refiner(model, words, [""], sampling, self.motion)
             jobs = [FaceJob(path, refine) for path in plan.paths]
-            clip = torch.stack([frame.image for frame in refine_faces(clip, jobs, CROP, options)])
+            drawn = refine_faces(clip, jobs, CROP, options, plan.left_alone)
+            clip = torch.stack([frame.image for frame in drawn])
         if stage == "tiled":
             clip = refine_in_tiles(model, clip, words, [""], sampling, TILES, self.motion)
         return clip

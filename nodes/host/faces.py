@@ -86,7 +86,7 @@ def refine_clip(
     refine = face_refiner(sampling, vae, options.gamma, window_count(plan.paths, options))
     jobs = [FaceJob(path, refine) for path in plan.paths]
     made, masks, pairs = clip.clone(), torch.zeros(clip.shape[:3]), [[] for _ in jobs]
-    for number, result in enumerate(refine_faces(frames, jobs, crop, options)):
+    for number, result in enumerate(refine_faces(frames, jobs, crop, options, plan.left_alone)):
         made[number, ..., :3], masks[number] = result.image, result.mask
         for job, pair in result.crops.items():
             pairs[job].append(torch.cat([_small(picture, shown_size) for picture in pair], 1))

@@ -105,6 +105,7 @@ def test_everybody_meant_has_faces_of_her_own(rng):
         (pytest.approx(20), 1),
         (pytest.approx(90), 0),
     ]
+    assert [path.centres[0, 0] for path in plan.left_alone] == [pytest.approx(50)]
     assert "2 to be drawn anew" in plan.report[0]
     assert [line for line in plan.report if line.startswith("left alone")] == [
         "left alone: the face about (50, 10), frames 0-9, is none of these"
@@ -125,6 +126,7 @@ def test_faces_that_would_hardly_be_enlarged_are_left_alone_where_that_is_asked(
     assert len(plan_faces(found, CropOptions(size=64, margin=2.0)).paths) == 2
     plan = plan_faces(found, CropOptions(size=64, margin=2.0, min_enlargement=1.3))  # 64 / 40 and 64 / 80
     assert [path.centres[0, 0] for path in plan.paths] == [pytest.approx(20)]
+    assert [path.faces[0, 0] for path in plan.left_alone] == [pytest.approx(80)]
     assert [(track.centre[0], person) for track, person in zip(plan.tracks, plan.people, strict=True)] == [(20, 0)]
     assert "1 to be drawn anew" in plan.report[0]
     assert plan.report[-1] == (

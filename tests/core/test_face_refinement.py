@@ -155,6 +155,22 @@ def test_a_face_does_not_undo_its_neighbour():
     assert (left[48, 74] - frames[0][48, 74]).abs().max() < 0.05
 
 
+def test_a_face_that_is_left_alone_stays_as_it_was_beside_one_that_is_drawn():
+    """As if it were drawn, too, by what gives back what it sees."""
+    frames = [torch.full((96, 128, 3), 0.5)] * 6
+    paths = paths_of((lambda t: (50, 48), range(6)), (lambda t: (66, 48), range(2, 5)), frames=6)
+    left = list(refine_faces(frames, [FaceJob(paths[0], red)], CROP, RefineOptions(), paths[1:]))
+    both = refined(frames, [FaceJob(paths[0], red), FaceJob(paths[1], identity)])
+    alone = refined(frames, [FaceJob(paths[0], red)])
+    for one, other in zip(left, both, strict=True):
+        assert_close(one.image, other.image, atol=1e-5, rtol=0)
+    for number in (0, 1, 5):
+        assert torch.equal(left[number].image, alone[number].image)
+    changed, unguarded = ((one[3].image - frames[3])[48, 60:78].abs().max() for one in (left, alone))
+    assert changed < unguarded / 2
+    assert unguarded > 0.1
+
+
 def test_a_face_that_hides_another_is_drawn_whole():
     """While she walks behind him only he is found: what is drawn is his face alone, as if nobody were there."""
     frames = [torch.full((96, 128, 3), 0.5)] * 30

@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import islice
 
 import numpy as np
@@ -57,13 +57,15 @@ class FacePlan:
     Attributes:
         tracks, paths: of each face, by its first frame, and where its crop is.
         people: for each, the number of the choice that means it.
+        left_alone: where the other faces are.
         report: lines for the user.
     """
 
-    tracks: list[Track]
-    paths: list[CropPath]
-    people: list[int]
-    report: list[str]
+    tracks: list[Track] = field(default_factory=list)
+    paths: list[CropPath] = field(default_factory=list)
+    people: list[int] = field(default_factory=list)
+    left_alone: list[CropPath] = field(default_factory=list)
+    report: list[str] = field(default_factory=list)
 
 
 class InOrder:
@@ -150,9 +152,9 @@ def plan_faces(
     others = [f"{name_of(track)} is none of these" for number, track in enumerate(tracks) if number not in owned]
     if len(people) == 1:
         (_, others) = choices[0]
-    paths = {number: plan_crop(tracks[number], found.size, crop) for number in owned}
-    for number, path in paths.items():
-        enlargement = crop.size / float(np.median(path.sides))
+    paths = [plan_crop(track, found.size, crop) for track in tracks]
+    for number in list(owned):
+        enlargement = crop.size / float(np.median(paths[number].sides))
         if enlargement < crop.min_enlargement:
             del owned[number]
             others.append(
@@ -171,4 +173,5 @@ def plan_faces(
         seen_in = f"found in {track.seen.sum()} of {len(track.seen)} frames"
         lines.append(f"{name_of(track)}{who} about {track.size:.0f} pixels, {seen_in}")
     lines += [f"left alone: {line}" for line in (*others, *errors)]
-    return FacePlan(meant, [paths[number] for number in owned], list(owned.values()), lines)
+    left_alone = [path for number, path in enumerate(paths) if number not in owned]
+    return FacePlan(meant, [paths[number] for number in owned], list(owned.values()), left_alone, lines)

@@ -82,7 +82,11 @@ class RefinedFrame:
 
 
 def refine_faces(
-    frames: Iterable[Tensor], jobs: Sequence[FaceJob], crop: CropOptions, options: RefineOptions
+    frames: Iterable[Tensor],
+    jobs: Sequence[FaceJob],
+    crop: CropOptions,
+    options: RefineOptions,
+    left_alone: Sequence[CropPath] = (),
 ) -> Iterator[RefinedFrame]:
     """Draws the faces of a clip anew; each frame comes out as soon as all its faces are done.
 
@@ -91,6 +95,7 @@ def refine_faces(
 
     Args:
         frames: (H, W, 3) float32 in [0, 1], in order; the paths' frame numbers count them.
+        left_alone: of faces that stay as they are, also where they are nearer.
 
     Raises:
         ValueError: the clip ends before a path does.
@@ -114,7 +119,8 @@ def refine_faces(
 
     def finished(frame: int) -> RefinedFrame:
         faces = [(jobs[one].path, one, face) for one, face in sorted(drawn.pop(frame, {}).items())]
-        return _with_faces(held.pop(frame), faces, frame, crop)
+        others = [path for path in left_alone if frame in path.frames]
+        return _with_faces(held.pop(frame), faces, others, frame, crop)
 
     with ThreadPoolExecutor(WORKERS) as pool:  # Pillow and NumPy let other threads run while they work
         for number, frame in enumerate(frames):
@@ -218,19 +224,24 @@ def _drawn(
 
 
 def _with_faces(
-    frame: Tensor, faces: Sequence[tuple[CropPath, int, _Face]], number: int, crop: CropOptions
+    frame: Tensor,
+    faces: Sequence[tuple[CropPath, int, _Face]],
+    left_alone: Sequence[CropPath],
+    number: int,
+    crop: CropOptions,
 ) -> RefinedFrame:
     if not faces:
         return RefinedFrame(frame, torch.zeros(frame.shape[:2]), {})
     old, image = frame.numpy(), frame.numpy().copy()
     whole = np.zeros(image.shape[:2], np.float32)
+    paths = [*(path for path, *_ in faces), *left_alone]
     for number_of_face, (path, _, face) in enumerate(faces):
         row = number - path.first
         mask, (x, y) = mask_in_frame(path, row, crop)
         if not mask.any():
             continue
         height, width = mask.shape
-        others = [(other, number - other.first) for other, *_ in faces[:number_of_face] + faces[number_of_face + 1 :]]
+        others = [(one, number - one.first) for at, one in enumerate(paths) if at != number_of_face]
         mask = mask * share_of_face((path, row), others, (x, y), mask.shape)
         patch = with_gains(put_back(face.after, path, row, (x, y), (height, width)), face.gains)
         place = slice(y, y + height), slice(x, x + width)

@@ -188,7 +188,7 @@ def v2v(arguments: argparse.Namespace) -> None:
 
     found = _looked_through(scaled(read_video(arguments.video)), detector, info)
     pieces = _pieces(found, arguments, motion, (height, width))
-    plan = FacePlan([], [], [], [])
+    plan = FacePlan()
     if face_prompts:
         plan = plan_faces(found, crop, _people(face_prompts, arguments, detector))
     for line in plan.report:
@@ -294,7 +294,7 @@ def _faces_drawn(
     """Draws the faces of a plan in frames that stream through."""
     refine = [face_refiner(model, prompt, negative, sampling, motion, progress) for prompt in prompts]
     jobs = [FaceJob(path, refine[number]) for path, number in zip(plan.paths, plan.people, strict=True)]
-    return lambda frames: (frame.image for frame in refine_faces(frames, jobs, crop, options))
+    return lambda frames: (frame.image for frame in refine_faces(frames, jobs, crop, options, plan.left_alone))
 
 
 @contextmanager
