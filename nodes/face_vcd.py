@@ -129,7 +129,7 @@ class FaceVCD(io.ComfyNode):
                     min=0,
                     max=1023,
                     optional=True,
-                    tooltip="Frames that two windows share, in which one fades into the next.",
+                    tooltip="Frames that two windows share at least, in which one fades into the next.",
                 ),
                 io.Float.Input(
                     "min_enlargement",

@@ -45,8 +45,8 @@ class LoadFaceDetector(io.ComfyNode):
                     max=4096,
                     step=32,
                     tooltip="Pixels of the longer side that the detector sees of a frame. More finds smaller faces and "
-                    "takes longer. 0: its usual size (centerface 736, yunet and insightface 640, words about 1333, "
-                    "demo 128).",
+                    "takes longer. 0: its usual size (centerface 736, yunet and insightface 640, demo 128; words "
+                    "800 of the shorter side, at most 1333 of the longer).",
                 ),
                 io.Float.Input(
                     "threshold",

@@ -35,7 +35,7 @@ def sampling_inputs(sampler: str, scheduler: str) -> list[io.Input]:
             max=100.0,
             step=0.1,
             round=0.01,
-            tooltip="How strictly the prompt is followed. 7-8 is usual; 1 ignores the negative prompt.",
+            tooltip="How strictly the prompt is followed. 6-8 is usual; 1 ignores the negative prompt.",
         ),
         io.Combo.Input(
             "sampler_name",

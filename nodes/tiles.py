@@ -26,7 +26,7 @@ def window_inputs() -> list[io.Input]:
             default=4,
             min=0,
             max=1023,
-            tooltip="Frames that two windows share, in which one fades into the next at every step.",
+            tooltip="Frames that two windows share at least, in which one fades into the next at every step.",
         ),
     ]
 

@@ -125,8 +125,8 @@ class TrainIDToken(io.ComfyNode):
                     "save_memory",
                     default=True,
                     optional=True,
-                    tooltip="Compute activations again instead of keeping them: a third slower, a fraction of the "
-                    "memory. Turn it off where memory is plenty.",
+                    tooltip="Compute activations again instead of keeping them: a third slower, and at 512 pixels half "
+                    "a GiB less memory, 2 GiB less with batch_size 4. Turn it off where memory is plenty.",
                 ),
                 io.Int.Input(
                     "sample_every",
@@ -157,8 +157,9 @@ class TrainIDToken(io.ComfyNode):
                     max=0.5,
                     step=0.005,
                     optional=True,
-                    tooltip="How much masks grow, in parts of a photo's side, so that the subject's outline is learned "
-                    "too. 0.125 is good where context_weight keeps the surroundings out. 0: the masks as they are.",
+                    tooltip="How much masks grow, in parts of the cropped square's side, so that the subject's outline "
+                    "is learned too. 0.125 is good where context_weight keeps the surroundings out. 0: the masks as "
+                    "they are.",
                 ),
                 io.Float.Input(
                     "decay",

@@ -5,6 +5,7 @@ from pathlib import Path
 import comfy.lora
 import comfy.model_management
 import comfy.ops
+import comfy.supported_models
 import torch
 from comfy.ldm.modules.attention import SpatialTransformer
 from comfy.ldm.modules.diffusionmodules.openaimodel import ResBlock, UNetModel
@@ -38,6 +39,11 @@ def add_motion_module(model: ModelPatcher, path: Path, *, own_schedule: bool) ->
     Raises:
         ValueError: not a motion module, or the model is not of the family that the module was made for.
     """
+    if isinstance(model.model.model_config, comfy.supported_models.SD20):  # its channels are the same
+        raise ValueError(
+            f"motion module {path.name} does not fit the checkpoint, which is of Stable Diffusion 2. Load one of the "
+            "Stable Diffusion 1.5 family"
+        )
     unet = model.get_model_object("diffusion_model")
     stored, cast = model.model.get_dtype(), model.get_model_object("manual_cast_dtype")
     # The model's own precision or, where its weights are in float8, the one that it computes in.
@@ -146,7 +152,7 @@ def _match_places(unet: nn.Module, module: nn.Module, name: str) -> list[tuple[n
         if ours != theirs:
             raise ValueError(
                 f"motion module {name} does not fit the checkpoint: channels {theirs}, the checkpoint's are {ours}. "
-                "Modules for Stable Diffusion 1.5 need a checkpoint of that family (not SDXL, SD 2 or newer)"
+                "Modules for Stable Diffusion 1.5 need a checkpoint of that family, not SDXL"
             )
         places += zip(residual, transformers, strict=True)
     if module.mid_block is not None:

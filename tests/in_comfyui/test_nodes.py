@@ -3,6 +3,7 @@
 import comfy.model_patcher
 import comfy.supported_models
 import folder_paths
+import narrow_model
 import pytest
 import torch
 from PIL import Image
@@ -84,7 +85,15 @@ def sdxl(width=32):
     return comfy.model_patcher.ModelPatcher(model, load_device=cpu, offload_device=cpu)
 
 
+def sd2():
+    """Of the same channels as a Stable Diffusion 1.5."""
+    base = comfy.supported_models.SD20(narrow_model.UNET).get_model({}, device=torch.device("cpu"))
+    return comfy.model_patcher.ModelPatcher(base, load_device=torch.device("cpu"), offload_device=torch.device("cpu"))
+
+
 def test_another_family_of_models_is_refused(narrow, motion_file):
+    with pytest.raises(ValueError, match=r"narrow\.safetensors does not fit .* of Stable Diffusion 2\. .*1\.5"):
+        add_motion_module(sd2(), motion_file, own_schedule=True)
     with pytest.raises(ValueError, match=r"narrow\.safetensors does not fit .*Stable Diffusion 1\.5"):
         add_motion_module(sdxl(), motion_file, own_schedule=True)
     with pytest.raises(ValueError, match=r"one checkpoint of the Stable Diffusion 1\.5 family.*SDXL"):

@@ -85,7 +85,7 @@ def draw_views(
         size: S of the views, in pixels.
         augmentation: None gives two views of each photo, as it is and mirrored.
         generator: the only source of randomness.
-        mask_margin: by how much masks grow, in parts of a photo's side.
+        mask_margin: by how much masks grow, in parts of the cropped square's side.
 
     Raises:
         ValueError: no photos, or one whose mask shows nothing (see `usable_photos`).

@@ -93,12 +93,12 @@ def _add_train(commands) -> None:
         "--mask-margin",
         type=not_negative,
         default=0.0,
-        help="how much masks grow, in parts of a photo's side, so that outlines are learned too; 0.125 is good",
+        help="how much masks grow, in parts of the cropped square's side: outlines are learned too; 0.125 is good",
     )
     train.add_argument("--noise-offset", type=not_negative, default=0.1, help="of each channel's mean, as released")
     train.add_argument("--linear-schedule", action="store_true", help="the released code's noise levels, to compare")
     train.add_argument("--precision", choices=("float32", "bfloat16", "float16"), default="float32", help="of the UNet")
-    train.add_argument("--keep-activations", action="store_true", help="a third faster, several times the memory")
+    train.add_argument("--keep-activations", action="store_true", help="a third faster, and more memory")
     train.add_argument("--overwrite", action="store_true", help="replace a token of this name")
 
 
