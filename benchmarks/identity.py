@@ -15,6 +15,7 @@ import shlex
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
+from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -28,7 +29,8 @@ if TYPE_CHECKING:
 
 SMALL = Path(__file__).with_name("plans") / "small.yaml"
 TARGET = 1.0  # ours at least as good as the peer
-ERRORS = {"similarity": "unlikeness", "place right": "place wrong"}
+PACKAGES = {"markdown": "Markdown", "peft": "peft"}
+"""Modules that reports and methods need, beyond the extra `standalone`, and where they come from."""
 
 
 def main() -> int:
@@ -52,9 +54,15 @@ def run_plan(arguments: argparse.Namespace) -> None:
     """Makes what is missing of a plan, and its report.
 
     Raises:
+        MissingPackage: something is not installed, which it says before the first clip.
         SomeFailed: how many clips could not be made; the report says why.
         ValueError: the file, or what all of it needs, is not as it should be.
     """
+    if missing := [package for module, package in PACKAGES.items() if find_spec(module) is None]:
+        raise MissingPackage(
+            f"the benchmark needs the packages {', '.join(missing)}, which are not installed: "
+            "pip install '.[standalone,benchmark]' in a clone of ComfyUI-VCD"
+        )
     if arguments.sizes:
         from benchmarks.baselines import sizes
 
@@ -75,7 +83,7 @@ def run_plan(arguments: argparse.Namespace) -> None:
     report = write_report(plan, world, outcome, command)
     if arguments.docs is not None:
         copy_report(plan, outcome, report, arguments.docs)
-    cases = cases_of(outcome.clips)
+    cases = cases_of(outcome.clips, [name for name, better in world.scores.items() if better > 0])
     sys.stdout.write(json.dumps(as_object("identity", cases)) + "\n" if arguments.json else as_table("identity", cases))
     for name, count in outcome.parameters.items():
         say(f"{name}: {count:,} trained numbers, a file of {readable(outcome.sizes[name])}")
@@ -104,18 +112,22 @@ def on_ray(address: str, open_world: Callable[[], "World"]) -> Callable[["Work"]
     return make_on(address or None, open_world)
 
 
-def cases_of(clips: Mapping[str, Sequence["Scored"]]) -> list[dict]:
-    """The first row beside each other one over the clips of both, as every benchmark tells it: less is better."""
+def cases_of(clips: Mapping[str, Sequence["Scored"]], scores: Sequence[str]) -> list[dict]:
+    """The first row beside each other one over the clips of both, as every benchmark tells it: less is better.
+
+    Args:
+        scores: of which more is better, 1 at most.
+    """
     from benchmarks.clips.summary import figures, pairs
 
     first, *others = clips
     cases = []
     for other in others:
         both = list(zip(*pairs(clips[first], clips[other]), strict=True))
-        ours, peer = (figures(some, ERRORS) for some in both) if both else ({}, {})
-        for score, called in ERRORS.items():
+        ours, peer = (figures(some, scores) for some in both) if both else ({}, {})
+        for score in scores:
             if ours.get(score) and peer.get(score) and peer[score].mean < 1:
-                cases.append(case(f"{called}, {other}", "1", 1 - ours[score].mean, 1 - peer[score].mean, TARGET))
+                cases.append(case(f"1 - {score}, {other}", "1", 1 - ours[score].mean, 1 - peer[score].mean, TARGET))
     return cases
 
 

@@ -50,7 +50,7 @@ MEANINGS = {
     "similarity": "share of the subject's attributes that the demo's reader, a network trained on this world, finds in "
     "a frame, colours by their nearness; 0 where it sees no face",
     "place right": "share of the frames in which the reader sees the place that the prompt names",
-    "leak": "share of the frames in which it sees a place of the photos, which no prompt names",
+    "leak": "share of the frames in which it sees a place of the photos that the prompt does not name",
     "smoothness": "correlation of the pixels of each frame and the next",
     "motion": "mean length of the optical flow (DIS) from frame to frame, over the picture's diagonal",
     "flicker": "mean square of what differs when the next frame is laid over by its flow",
@@ -133,7 +133,7 @@ class DemoWorld:
             clip = enlarge(model, self.motion, clip, [f"{PART} ", *subject, after], seed, gamma)
         return clip
 
-    def settings_of(self, stage: str) -> tuple:
+    def settings_of(self, stage: str, style: str) -> tuple:
         faces = (CROP, RefineOptions(STRENGTH, FACE_GAMMA), NEAR)
         return {"t2v": (), "face": faces, "tiled": (*faces, OPTIONS, STEPS, PART)}[stage]
 
@@ -148,7 +148,7 @@ class DemoWorld:
         return {
             "similarity": float(np.mean([similarity(look, one) for one in readings])),
             "place right": float(np.mean([one.place in prompt for one in readings])),
-            "leak": float(np.mean([one.place in PHOTO_PLACES for one in readings])),
+            "leak": float(np.mean([one.place in PHOTO_PLACES and one.place not in prompt for one in readings])),
             "smoothness": likeness_of_neighbours(frames),
             "motion": motion.mean().item(),
             "flicker": torch.nanmean(flicker).item(),

@@ -1,7 +1,9 @@
 """Models in the layout of transformers, from a folder or from the Hugging Face hub."""
 
+import json
 import re
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -59,14 +61,21 @@ def load_pretrained(
         raise ImportError(f"{layout.name} needs {VERSION}: pip install -U transformers") from error
 
     options = {"local_files_only": is_folder, "trust_remote_code": False}
-    try:
+    with _faults_told(source, layout):
         kind = AutoConfig.from_pretrained(source, **options).model_type
-        if kind not in layout.kinds:
-            raise ValueError(f"its {CONFIG} is of a model of the kind {kind!r}")
+    _check_kind(kind, source, layout)
+    with _faults_told(source, layout):
         network, report, processor = read(source, kind, options)
         # transformers only warns, and draws what is missing at random.
         if missing := sorted(report["missing_keys"]):
             raise ValueError(f"its weights lack {len(missing)} of {layout.name}'s, such as {missing[0]}")
+    return network.float().eval().requires_grad_(False), processor
+
+
+@contextmanager
+def _faults_told(source: Path | str, layout: Layout) -> Iterator[None]:
+    try:
+        yield
     except ImportError as error:
         raise ImportError(f"{layout.name} needs {VERSION} and what belongs to it ({error})") from error
     # Undocumented: what transformers was seen to raise on missing, damaged and foreign files.
@@ -80,16 +89,37 @@ def load_pretrained(
         SafetensorError,
     ) as error:
         reason = str(error).strip().partition("\n")[0]
-        cure = f"it needs {layout.files}; download them again" if is_folder else "check the id and the connection"
+        if isinstance(source, Path):
+            cure = f"it needs {layout.files}; download them again"
+        else:
+            cure = f"check the id and the connection, or give a folder with {layout.files}"
         raise ValueError(f"{layout.name} could not be loaded from {source} ({reason}): {cure}") from error
-    return network.float().eval().requires_grad_(False), processor
+
+
+def _check_kind(kind: str, source: Path | str, layout: Layout) -> None:
+    if kind not in layout.kinds:
+        raise ValueError(
+            f"{layout.name} could not be loaded from {source}: its {CONFIG} is of a model of the kind {kind!r}, not "
+            f"{' or '.join(sorted(layout.kinds))}; take a {layout.name}, such as {layout.example}"
+        )
 
 
 def _check_folder(folder: Path, layout: Layout) -> None:
     if not folder.is_dir():
         raise ValueError(f"there is no {layout.name} folder {folder}: create it with {layout.files}")
+    if (kind := _kind_of(folder)) is not None:  # first: another model lacks files that it does not need
+        _check_kind(kind, folder, layout)
     for names in layout.needed:
         if not any((folder / name).is_file() for name in names):
             raise ValueError(
                 f"there is no {' or '.join(names)} in the {layout.name} folder {folder}: it needs {layout.files}"
             )
+
+
+def _kind_of(folder: Path) -> str | None:
+    """What its config.json says; None where it says nothing that can be read."""
+    try:
+        kind = json.loads((folder / CONFIG).read_text(encoding="utf-8"))["model_type"]
+    except (OSError, ValueError, LookupError, TypeError):
+        return None
+    return kind if isinstance(kind, str) else None

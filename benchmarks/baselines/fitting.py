@@ -57,7 +57,7 @@ def fit(model: StableDiffusion, lesson: Lesson, trained: Tensors, predict: Predi
     latents, prompts = examples.latents, list(examples.prompts)
     prior = lesson.class_latents().to(latents) if how.prior_weight > 0 else None
     rows = shuffled(len(latents), generator)
-    of_the_class = shuffled(len(latents if prior is None else prior), generator)
+    of_the_class = None if prior is None else shuffled(len(prior), generator)
     optimizer = torch.optim.AdamW(list(trained.values()), how.rate, weight_decay=how.weight_decay)
     size = recipe.options.batch_size
     with torch.enable_grad(), trange(recipe.options.steps, desc=f"learning the {recipe.noun}", unit="step") as steps:

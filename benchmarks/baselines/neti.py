@@ -17,15 +17,22 @@ from vcd_core.standalone.model import Prompt, StableDiffusion
 from vcd_core.standalone.tokenizer import word_ids
 
 from .fitting import Fit, as_leaves, fit, noun_of
-from .method import Lesson, Tensors
+from .method import Lesson, Tensors, generator_of
 
-FREQUENCIES = 80
+FREQUENCIES = 1024  # of timestep and layer, drawn once
+SPREAD = (0.03, 2.0)  # of these frequencies, by timestep and by layer
+ANCHORS = 10  # timesteps whose codes the first layer begins with, at every layer of the UNet
+TIMESTEPS = 1000
+DROPOUT = 0.5  # how often a step keeps only the first ones of the hidden numbers
 BYPASS = 0.2  # how far the textual bypass may move what the text encoder says, in parts of its length
 
 
 @dataclass(frozen=True)
 class Neti:
-    """With its textual bypass, without nested dropout; noise level and layer go into the network as they are encoded.
+    """With positional encoding, textual bypass and nested dropout, as published.
+
+    Otherwise: the token stands before the noun instead of in its place, and begins near the noun instead of anywhere of
+    its length, as all tokens here do.
 
     Attributes:
         hidden: width of the network.
@@ -37,7 +44,7 @@ class Neti:
     def start(self, unet: nn.Module, noun_vectors: Tensor, recipe: Recipe) -> Tensors:
         with torch.random.fork_rng(devices=[]):  # layers draw their first weights from the global generator
             torch.manual_seed(recipe.options.seed)
-            network = Mapper(noun_vectors.mean(0), self.hidden)
+            network = Mapper(noun_vectors.mean(0), len(cross_attentions(unet)), self.hidden)
         return {name: value.detach() for name, value in network.named_parameters()}
 
     def learn(self, model: StableDiffusion, lesson: Lesson) -> Tensors:
@@ -45,13 +52,16 @@ class Neti:
         trained = as_leaves(
             {name: value.to(noun) for name, value in self.start(model.unet, noun[None], lesson.recipe).items()}
         )
-        layered = LayeredModel(**vars(model), mapper=Mapper(noun, self.hidden), weights=trained)
+        mapper = Mapper(noun, len(cross_attentions(model.unet)), self.hidden)
+        layered = LayeredModel(**vars(model), mapper=mapper, weights=trained)
+        generator = generator_of(lesson.recipe)
 
         def predict(noised: Tensor, timesteps: Tensor, prompts: Sequence[str]) -> Tensor:
             contexts = []
             for prompt, timestep in zip(prompts, timesteps, strict=True):
                 before, mark, after = prompt.partition(PLACEHOLDER)
-                contexts.append(layered.contexts([before, noun[None], after] if mark else [prompt], timestep))
+                kept = mapper.some_kept(generator)
+                contexts.append(layered.contexts([before, noun[None], after] if mark else [prompt], timestep, kept))
             return layered.predict_by_layer(noised, timesteps, torch.stack(contexts))
 
         return fit(model, lesson, trained, predict, Fit(self.rate))
@@ -60,10 +70,8 @@ class Neti:
     def applied(self, model: StableDiffusion, learned: Tensors, noun: str) -> Iterator[tuple[StableDiffusion, Prompt]]:
         vector = model.embed_words(noun).to(model.device).mean(0)
         weights = {name: value.to(vector) for name, value in learned.items()}
-        yield (
-            LayeredModel(**vars(model), mapper=Mapper(vector, self.hidden), weights=weights),
-            ["a ", vector[None], noun],
-        )
+        mapper = Mapper(vector, len(cross_attentions(model.unet)), self.hidden)
+        yield LayeredModel(**vars(model), mapper=mapper, weights=weights), ["a ", vector[None], noun]
 
 
 class Mapper(nn.Module):
@@ -73,28 +81,43 @@ class Mapper(nn.Module):
 
     Args:
         noun: (D,) the noun's own vector.
+        count: of the UNet's layers.
     """
 
-    def __init__(self, noun: Tensor, hidden: int) -> None:
+    def __init__(self, noun: Tensor, count: int, hidden: int) -> None:
         super().__init__()
-        frequencies = torch.randn(2, FREQUENCIES, generator=torch.Generator().manual_seed(0))
-        self.frequencies = (frequencies * torch.tensor([[0.03], [2.0]])).to(noun)
-        self.norm = noun.norm()
-        self.layers = nn.Sequential(
-            nn.Linear(2 * FREQUENCIES, hidden), nn.LayerNorm(hidden), nn.LeakyReLU(),
+        frequencies = torch.randn(FREQUENCIES, 2, generator=torch.Generator().manual_seed(0)) * torch.tensor(SPREAD)
+        self.norm, self.count, self.width = noun.norm(), count, hidden
+        self.hidden = nn.Sequential(
+            nn.Linear(2 * FREQUENCIES, ANCHORS * count),
+            nn.Linear(ANCHORS * count, hidden), nn.LayerNorm(hidden), nn.LeakyReLU(),
             nn.Linear(hidden, hidden), nn.LayerNorm(hidden), nn.LeakyReLU(),
-            nn.Linear(hidden, 2 * len(noun)),
         ).to(noun)  # fmt: skip
+        self.out = nn.Linear(hidden, 2 * len(noun)).to(noun)
+        anchors = torch.cartesian_prod(torch.arange(0.0, TIMESTEPS, TIMESTEPS / ANCHORS), torch.arange(float(count)))
+        self.frequencies = frequencies.to(noun)
         with torch.no_grad():
-            self.layers[-1].weight.mul_(self.norm / math.sqrt(len(noun)))
-            self.layers[-1].bias[: len(noun)] = noun
+            self.hidden[0].weight.copy_(self.encoded(anchors.to(noun)))
+            self.out.weight.mul_(self.norm / math.sqrt(len(noun)))
+            self.out.bias[: len(noun)] = noun
 
-    def forward(self, timestep: Tensor, layers: int) -> tuple[Tensor, Tensor]:
+    def encoded(self, places: Tensor) -> Tensor:
+        """(n, 2) timesteps and layers -> (n, 2048), each of length 1."""
+        angles = places @ self.frequencies.T
+        return F.normalize(torch.cat([angles.sin(), angles.cos()], 1))
+
+    def some_kept(self, generator: torch.Generator) -> Tensor:
+        """(layers,) how many hidden numbers, the first ones, a step of training is left with: nested dropout."""
+        kept = torch.randint(self.width, (self.count,), generator=generator)
+        return torch.where(torch.rand(self.count, generator=generator) < DROPOUT, kept, self.width)
+
+    def forward(self, timestep: Tensor, kept: Tensor | None = None) -> tuple[Tensor, Tensor]:
         """(layers, D) twice, for one timestep."""
-        places = torch.arange(layers, device=self.frequencies.device, dtype=self.frequencies.dtype)
-        angles = torch.stack([timestep.to(places).expand(layers), places], 1) @ self.frequencies
-        vectors = self.layers(torch.cat([angles.sin(), angles.cos()], 1))
-        return (self.norm * F.normalize(vectors)).chunk(2, 1)
+        layers = torch.arange(self.count, device=self.frequencies.device).to(self.frequencies)
+        hidden = self.hidden(self.encoded(torch.stack([timestep.to(layers).expand(self.count), layers], 1)))
+        if kept is not None:
+            hidden = hidden * (torch.arange(self.width) < kept[:, None]).to(hidden)
+        return (self.norm * F.normalize(self.out(hidden))).chunk(2, 1)
 
 
 @dataclass(frozen=True)
@@ -129,12 +152,11 @@ class LayeredModel(StableDiffusion):
 
         return denoise
 
-    def contexts(self, prompt: Prompt, timestep: Tensor) -> Tensor:
+    def contexts(self, prompt: Prompt, timestep: Tensor, kept: Tensor | None = None) -> Tensor:
         """(layers, 2, L, D) of a prompt at one timestep: what keys are made of, and what values are."""
-        count = len(cross_attentions(self.unet))
         if all(isinstance(piece, str) for piece in prompt):
-            return super().encode_pieces(prompt).expand(count, 2, -1, -1)
-        vectors, bypasses = functional_call(self.mapper, self.weights, (timestep, count))
+            return super().encode_pieces(prompt).expand(self.mapper.count, 2, -1, -1)
+        vectors, bypasses = functional_call(self.mapper, self.weights, (timestep, kept))
         return torch.stack([self._with_bypass(prompt, *both) for both in zip(vectors, bypasses, strict=True)])
 
     def _with_bypass(self, prompt: Prompt, vector: Tensor, bypass: Tensor) -> Tensor:

@@ -26,6 +26,7 @@ from vcd_core.vision import FaceDetector, load_centerface, load_insight_faces
 CUSTOM_CONCEPT, DREAMBOOTH = "dataset.json", "prompts_and_classes.txt"
 HIDDEN = (".", "@eaDir", "__MACOSX")  # what editors, a NAS and macOS leave beside the photos
 NONE = "none"
+WEIGHTS = (".safetensors", ".bin", ".onnx")
 BASE = "base"
 SCORES = {
     "CLIP-I": 1,
@@ -50,6 +51,7 @@ MEANINGS = {
 
 
 CROP, TILES = CropOptions(), TileOptions()
+VERSION = 1  # of how clips are drawn and scored here
 
 
 @dataclass(frozen=True)
@@ -78,7 +80,7 @@ def subjects_in(folder: Path, nouns: str | Mapping[str, str] = "") -> dict[str, 
     elif (file := folder / DREAMBOOTH).is_file():
         classes = dict(re.findall(r"^(\w+),([\w ]+)$", file.read_text(encoding="utf-8"), re.MULTILINE))
         found = {name: Subject(one.folder, classes.get(name, "")) for name, one in found.items()}
-    said = dict.fromkeys(found, nouns) if isinstance(nouns, str) else dict(nouns)
+    said = dict.fromkeys(found, nouns) if isinstance(nouns, str) else {str(name): one for name, one in nouns.items()}
     if unknown := said.keys() - found.keys():
         raise ValueError(f"nouns names {', '.join(sorted(unknown))}, of which {folder} has no folder")
     found = {name: Subject(one.folder, str(said.get(name) or one.noun).strip()) for name, one in found.items()}
@@ -118,10 +120,22 @@ class Networks:
         named = {"clip": self.clip, "dino": self.dino, "face": face}
         return {name: "none, so it is missing" if one == NONE else one for name, one in named.items()}
 
+    def identified(self) -> list:
+        """What scores follow from: names, and of what lies in folders the files."""
+        return [[str(one), *_weights_in(Path(str(one)))] for one in (self.clip, self.dino, self.face)]
+
+
+def _weights_in(folder: Path) -> list[str]:
+    files = folder.iterdir() if folder.is_dir() else ()
+    return [sha256_of(file) for file in sorted(files) if file.suffix in WEIGHTS]
+
 
 @functools.cache
 def _loaded(checkpoint: Path) -> StableDiffusion:
     return load_checkpoint(checkpoint, device=best_device())
+
+
+_hashed = functools.cache(sha256_of)
 
 
 @functools.cache
@@ -157,12 +171,8 @@ class FolderWorld:
         self.subjects, self.styles = tuple(subjects), tuple(checkpoints)
         self.evaluator = functools.lru_cache(maxsize=None)(self._evaluator)
         self.meanings = {name: text.format(**networks.named()) for name, text in MEANINGS.items()}
-        files = [*checkpoints.values(), *([motion_file] if motion_file else [])]
-        for file in files:
-            if not file.is_file():
-                raise ValueError(f"there is no file {file}: check the name")
-        hashes = [sha256_of(file) for file in files]
-        self.fingerprint = fingerprint(hashes, options, networks.clip, networks.dino, str(networks.face))
+        motion = None if motion_file is None else sha256_of(motion_file)
+        self.fingerprint = fingerprint(VERSION, motion, options, networks.identified())
         _ = self.embedders  # a clip should not be drawn and then nobody be there to score it
         if self.motion is not None and options.frames > (most := self.motion.config.max_frames):
             raise ValueError(f"the motion module knows {most} frames at most, not {options.frames}")
@@ -220,9 +230,9 @@ class FolderWorld:
             clip = refine_in_tiles(model, clip, words, [""], sampling, TILES, self.motion)
         return clip
 
-    def settings_of(self, stage: str) -> tuple:
+    def settings_of(self, stage: str, style: str) -> tuple:
         faces = (CROP, RefineOptions(), Sampling())
-        return {"t2v": (), "face": faces, "tiled": (*faces, TILES)}[stage]
+        return _hashed(self.checkpoints[style]), *{"t2v": (), "face": faces, "tiled": (*faces, TILES)}[stage]
 
     def score(self, subject: str, prompt: str, clip: Tensor) -> dict[str, float]:
         evaluator = self.evaluator(subject).with_prompt(prompt.replace("{}", f"a {self.of[subject].noun}"))

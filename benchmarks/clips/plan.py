@@ -131,6 +131,8 @@ PLAN_KEYS = {
     "rows": "a list of rows",
     "claims": "a list of published orderings",
 }
+HOW_MADE = ("settings", "steps", "masks", "captions", "gamma", "stage", "style")
+WEIGHT = "prior_weight"  # the setting that may be 0
 CLAIM_KEYS = {
     "more": "a row's name",
     "less": "another's",
@@ -196,8 +198,11 @@ def plan_of(source: Source, world: World) -> Plan:
     for number, name in enumerate(names):
         if name in names[:number]:
             raise source.wrong(("rows", number), f"a second row is called {name}: give it a name of its own")
+    out = Path(text_in(source, ("out",), content.get("out", "out/identity")))
+    if out.exists() and not out.is_dir():
+        raise source.wrong(("out",), f"{out} is a file: give a folder, which is made if it is not there")
     return Plan(
-        Path(text_in(source, ("out",), content.get("out", "out/identity"))),
+        out,
         _typed(source, ("keep",), content.get("keep", False), bool),
         _counted(source, ("class_pictures",), content.get("class_pictures", 200), 1, 10000),
         _counted(source, ("sheets",), content.get("sheets", min(5, len(prompts))), 0, len(prompts)),
@@ -217,6 +222,8 @@ def _claims(source: Source, rows: Sequence[str], world: World) -> tuple[Claim, .
         if not isinstance(claim, dict) or claim.keys() != CLAIM_KEYS.keys():
             raise source.wrong(place, f"a claim is a table with the keys {', '.join(CLAIM_KEYS)}, not {claim!r}")
         more, less = (_one_of(source, (*place, key), claim[key], rows) for key in ("more", "less"))
+        if more == less:
+            raise source.wrong(place, f"more and less are both {more}: name two rows")
         score = _one_of(source, (*place, "score"), claim["score"], tuple(world.scores))
         found.append(Claim(more, less, score, str(claim["published"])))
     return tuple(found)
@@ -235,6 +242,8 @@ def _row(source: Source, place: Place, row: object, world: World, whole: tuple[S
         raise source.wrong((*place, "method"), f"there is no method {method!r}; there are {', '.join(METHODS)}")
     if not method:
         raise source.wrong(place, "a row of videos needs a name")
+    if videos is not None and (given := [key for key in HOW_MADE if key in row]):
+        raise source.wrong((*place, given[0]), f"a row of videos takes no {given[0]}: they are made already")
     settings = _settings(source, (*place, "settings"), row.get("settings", {}), method)
     steps = row.get("steps")
     if steps is not None:
@@ -288,9 +297,10 @@ def _settings(source: Source, place: Place, settings: object, method: str) -> Ma
             )
         kind = type(getattr(METHODS[method](), name))
         number = _number(value)
-        if number is None or number < 0 or kind(number) != number:
-            whole = "whole number" if kind is int else "number"
-            raise source.wrong((*place, name), f"{name} must be a {whole}, 0 or more, not {value!r}")
+        must_be = "a whole number, 1 or more" if kind is int else "a number above 0"
+        must_be = "a number, 0 or more" if name == WEIGHT else must_be
+        if number is None or number < 0 or kind(number) != number or (number == 0 and name != WEIGHT):
+            raise source.wrong((*place, name), f"{name} must be {must_be}, not {value!r}")
         found[name] = kind(number)
     return found
 

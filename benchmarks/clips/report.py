@@ -10,6 +10,7 @@ from benchmarks.baselines.sizes import readable
 from vcd_core.files import unfinished_file
 from vcd_core.identity import Photo
 from vcd_core.metrics import RESAMPLINGS
+from vcd_core.wording import counted
 
 from .plan import Plan
 from .running import CLIPS, SHOWN, Outcome, frames_file
@@ -109,8 +110,9 @@ def _parts(
     methods = {name: clips for name, clips in rows.items() if name not in own}
     ablations = {name: clips for name, clips in rows.items() if name in (first.name, *own)}
     published = {row.name: row.published for row in plan.rows if row.published}
-    for title, some in (("Methods", methods), (f"What differs from {first.name}", ablations)):
-        if len(some) > 1 or (rows and rows == some):
+    tables = (("Methods", methods), (f"What differs from {first.name}", ablations))
+    for title, some in tables if len(rows) > 1 else (("Scores", rows),):
+        if len(some) > 1 or len(rows) == 1:
             yield f"## {_plain(title)}"
             yield from _scores(world, some, published)
     if first.name in rows:
@@ -151,7 +153,8 @@ def shown(one: Figure | None, signed: bool = False) -> str:
         return "–"
     places = 3 if abs(one.mean) >= 0.01 or one.mean == 0 else 5
     sign = "+" if signed else ""
-    return f"{one.mean:{sign}.{places}f} [{one.low:{sign}.{places}f}, {one.high:{sign}.{places}f}]"
+    mean, low, high = (f"{round(value, places) + 0.0:{sign}.{places}f}" for value in (one.mean, one.low, one.high))
+    return f"{mean} [{low}, {high}]"
 
 
 def _plain(text: str) -> str:
@@ -167,12 +170,22 @@ def _table(head: Sequence[str], lines: Iterable[Sequence[str]]) -> str:
 
 def _facts(plan: Plan, outcome: Outcome, command: str) -> str:
     there = sum(map(len, outcome.clips.values()))
-    seeds = dict.fromkeys(f"{len(row.seeds)} from {row.seeds[0]}" for row in plan.rows)
-    return (
-        f"Made by `{command}`: {there} clips, {len(outcome.failed)} missing; {len(plan.rows[0].subjects)} subjects, "
-        f"{len(plan.rows[0].prompts)} prompts; seeds of a clip: {'; '.join(seeds)}. Every clip's scores stand in "
-        "clips.csv."
+    asked = dict.fromkeys(
+        f"{counted(len(row.subjects), 'subject')} x {counted(len(row.prompts), 'prompt')} x "
+        f"{counted(len(row.seeds), 'seed')} ({_listed(row.seeds)})"
+        for row in plan.rows
     )
+    return (
+        f"Made by `{command}`: {counted(there, 'clip')}, {len(outcome.failed)} missing; rows of {'; '.join(asked)}. "
+        "Every clip's scores stand in clips.csv."
+    )
+
+
+def _listed(seeds: Sequence[int]) -> str:
+    """0 to 3, or what they are."""
+    first, last = seeds[0], seeds[-1]
+    in_order = len(seeds) > 2 and list(seeds) == list(range(first, last + 1))
+    return f"{first} to {last}" if in_order else ", ".join(map(str, seeds))
 
 
 def _picture(words: str, name: str) -> str:
@@ -190,7 +203,7 @@ def _over_the_same(rows: Rows) -> tuple[Rows, int]:
 def _of_what(common: int) -> str:
     if not common:
         return "No clip is there of every row, so these are of different ones."
-    return f"Over the {common} clips that are there of every row here: the same subjects, prompts and seeds."
+    return f"Over the {counted(common, 'clip')} of every row here: the same subjects, prompts and seeds."
 
 
 def _scores(world: World, rows: Rows, published: Mapping[str, str]) -> Iterator[str]:

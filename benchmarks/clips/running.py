@@ -13,7 +13,7 @@ from torch import Tensor
 
 from vcd_core.files import sha256_of, unfinished_file
 from vcd_core.identity import fingerprint
-from vcd_core.video import probe_video, read_video, write_video
+from vcd_core.video import check_whole, read_video, write_video
 
 from .learned import Learned, method_of, parameters_in
 from .plan import Plan, Row
@@ -157,7 +157,7 @@ def clip_fingerprint(one: Wanted, world: World, learned: Learned) -> str:
     else:
         source = learned.file(row, one.subject).name
     drawn = (one.subject, one.prompt, one.seed, row.gamma, row.stage, row.style)
-    return fingerprint(world.fingerprint, source, *drawn, *world.settings_of(row.stage))
+    return fingerprint(world.fingerprint, source, *drawn, *world.settings_of(row.stage, row.style))
 
 
 def _key(one: Wanted) -> tuple:
@@ -245,9 +245,8 @@ def _video(one: Wanted) -> Path:
 
 def whole_video(file: Path) -> Tensor:
     """(F, H, W, 3) in [0, 1]; raises ValueError where frames are missing."""
-    frames, info = list(read_video(file)), probe_video(file)
-    if not frames or len(frames) < info.frames:
-        raise ValueError(f"of {info.frames} frames that {file} should have {len(frames)} are there: it is damaged")
+    frames = list(read_video(file))
+    check_whole(file, len(frames))
     return torch.stack(frames)
 
 

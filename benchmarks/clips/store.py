@@ -102,15 +102,18 @@ class Store:
 @contextmanager
 def alone(path: Path) -> Iterator[None]:
     """Within it no other program writes to a store's file; raises ValueError where one does already."""
-    import fcntl
+    from filelock import FileLock, Timeout
 
     path.parent.mkdir(parents=True, exist_ok=True)
-    with path.with_suffix(".lock").open("w") as lock:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError as error:
-            raise ValueError(f"another run writes to {path}: wait for it, or give another out") from error
+    lock = FileLock(path.with_suffix(".lock"))
+    try:
+        lock.acquire(timeout=0)
+    except Timeout as error:
+        raise ValueError(f"another run writes to {path}: wait for it, or give another out") from error
+    try:
         yield
+    finally:
+        lock.release()
 
 
 def lines_of(path: Path, fingerprints: Collection[str]) -> bytes:

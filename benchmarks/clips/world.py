@@ -22,7 +22,7 @@ class World(Protocol):
         scores: names -> 1 where more is better, -1 where less is, 0 where it only describes.
         meanings: names of scores -> what each is and what measured it, for reports.
         fps: of the clips, for their files.
-        fingerprint: changes with the model, the way clips are drawn from prompts, and the way they are scored.
+        fingerprint: changes with the way clips are drawn from prompts, and the way they are scored.
     """
 
     subjects: Sequence[str]
@@ -53,8 +53,8 @@ class World(Protocol):
             stage: one of `STAGES`.
         """
 
-    def settings_of(self, stage: str) -> tuple:
-        """What else this stage's clips follow from; () for those that are as they were drawn."""
+    def settings_of(self, stage: str, style: str) -> tuple:
+        """What else the clips of this stage and style follow from."""
 
     def score(self, subject: str, prompt: str, clip: Tensor) -> Mapping[str, float]:
         """Of `scores`, those that this clip has; raises ValueError for a clip that cannot be scored."""

@@ -59,6 +59,10 @@ def open_world(source: Source) -> World:
     subjects = _explained(source, "photos", lambda: subjects_in(Path(content["photos"]), nouns))
     checkpoints = {BASE: Path(content["checkpoint"]), **{str(name): Path(file) for name, file in styles.items()}}
     motion = None if motion is None else Path(motion)
+    places = [("checkpoint",), *(("styles", str(name)) for name in styles), *([("motion_module",)] if motion else [])]
+    for place, file in zip(places, [*checkpoints.values(), motion], strict=False):
+        if not file.is_file():
+            raise source.wrong(place, f"there is no file {file}: check the name")
     made = _explained(source, "clip", lambda: ClipOptions(**options))
     return FolderWorld(subjects, checkpoints, motion, made, steps or 200, networks)
 
@@ -71,8 +75,8 @@ def _clip_options(source: Source) -> dict[str, float]:
         if name not in CLIP_OPTIONS:
             raise source.wrong(("clip", name), f"a clip has no {name!r}; it has {', '.join(CLIP_OPTIONS)}")
         number = isinstance(value, (int, CLIP_OPTIONS[name])) and not isinstance(value, bool)
-        if not number or not math.isfinite(value):
-            raise source.wrong(("clip", name), f"{name} must be a number, not {value!r}")
+        if not number or not math.isfinite(value) or value <= 0:
+            raise source.wrong(("clip", name), f"{name} must be a number above 0, not {value!r}")
     return dict(asked)
 
 

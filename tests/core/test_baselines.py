@@ -4,6 +4,7 @@ import json
 import sys
 from copy import deepcopy
 from dataclasses import dataclass, replace
+from itertools import pairwise
 
 import pytest
 import torch
@@ -175,6 +176,7 @@ def test_what_is_trained_is_as_much_as_the_papers_say(model):
     unet, width = model.unet, 32
     layers = [one for one in unet.modules() if isinstance(one, (nn.Conv2d, nn.Linear))]
     rows = [one.out_channels if isinstance(one, nn.Conv2d) else one.out_features for one in layers]
+    anchors = 10 * len(attentions(unet)[1::2])
     expected = {
         "noun": 0,
         "caption": 0,
@@ -184,14 +186,15 @@ def test_what_is_trained_is_as_much_as_the_papers_say(model):
         "custom diffusion": width + sum(2 * own * width for own, words in attentions(unet)[1::2]),
         "dreambooth": sum(value.numel() for value in unet.state_dict().values()),
         "svdiff": sum(min(n, one.weight.numel() // n) for n, one in zip(rows, layers, strict=True)),
-        "neti": (160 + 1) * 128 + 2 * 128 + (128 + 1) * 128 + 2 * 128 + (128 + 1) * 2 * width,
+        "neti": 2049 * anchors + (anchors + 1) * 128 + 2 * 128 + 129 * 128 + 2 * 128 + 129 * 2 * width,
     }
     noun = model.embed_words("woman")
     assert {name: parameters_of(method().start(unet, noun, RECIPE)) for name, method in METHODS.items()} == expected
 
 
 def test_sizes_on_stable_diffusion_are_those_that_are_published():
-    """12 KB of ours; LoRA's 3.1 MB, Custom Diffusion's 75 MB of keys and values, and the UNet's 860 M numbers."""
+    """12 KB of ours; LoRA's 3.1 MB, Custom Diffusion's 75 MB of keys and values, the UNet's 860 M numbers, and of NeTI
+    the layers 2048-160-128-128-1536 of its authors' code."""
     found = {name: (count, size) for name, count, size in sizes()}
     assert found["vcd"] == (4 * SD15.text_width, 12288)
     assert found["textual inversion"] == (SD15.text_width, 3072)
@@ -199,6 +202,7 @@ def test_sizes_on_stable_diffusion_are_those_that_are_published():
     assert found["custom diffusion"][0] == 19_169_280 + SD15.text_width
     assert found["lora"][0] == 797_184
     assert 0.8e6 < found["svdiff"][1] < 1.7e6
+    assert found["neti"][0] == sum((a + 1) * b for a, b in pairwise([2048, 160, 128, 128, 1536])) + 2 * 2 * 128
 
 
 def test_sizes_as_json_are_one_object_of_the_same_numbers(monkeypatch, capsys):
@@ -229,10 +233,34 @@ def test_no_shift_is_the_unet_itself(model):
 
 def test_neti_gives_vectors_as_long_as_the_noun_s_that_differ_by_level_and_layer():
     noun = torch.randn(32, generator=torch.Generator().manual_seed(3))
-    mapper = neti.Mapper(noun, 16)
-    rows = torch.cat([torch.cat(mapper(torch.tensor(t), 3), 1) for t in (10.0, 900.0)])
+    mapper = neti.Mapper(noun, 3, 16)
+    rows = torch.cat([torch.cat(mapper(torch.tensor(t)), 1) for t in (10.0, 900.0)])
     assert_close(rows.norm(dim=1), noun.norm().expand(6))
     assert (torch.cdist(rows, rows) + torch.eye(6) > 1e-3).all()
+
+
+def test_neti_begins_with_the_codes_of_every_hundredth_timestep_at_each_layer():
+    """Codes are of length 1, so each anchor's own is what its row answers most."""
+    mapper = neti.Mapper(torch.ones(32), 3, 16)
+    anchors = torch.tensor([[100.0 * step, layer] for step in range(10) for layer in range(3)])
+    codes = mapper.encoded(anchors)
+    assert_close(codes.norm(dim=1), torch.ones(30))
+    answers = codes @ mapper.hidden[0].weight.T
+    assert torch.equal(answers.argmax(1), torch.arange(30))
+    assert_close(answers.diagonal(), torch.ones(30))
+
+
+def test_nested_dropout_leaves_the_first_hidden_numbers_half_of_the_time():
+    mapper = neti.Mapper(torch.randn(32, generator=torch.Generator().manual_seed(3)), 4000, 16)
+    kept = mapper.some_kept(torch.Generator().manual_seed(0))
+    assert (kept == 16).float().mean() == pytest.approx(0.5, abs=0.03)
+    assert torch.equal(kept[kept < 16].unique(), torch.arange(16))
+    whole, none, half = (mapper(torch.tensor(10.0), torch.full((4000,), count))[0] for count in (16, 0, 8))
+    assert torch.equal(whole, mapper(torch.tensor(10.0))[0])
+    assert_close(none, none[:1].expand(4000, -1))
+    with torch.no_grad():
+        mapper.out.weight[:, 8:] = 0
+    assert_close(half, mapper(torch.tensor(10.0))[0])
 
 
 def test_each_cross_attention_gets_the_prompt_of_its_own_place(model):
@@ -254,14 +282,14 @@ def test_each_cross_attention_gets_the_prompt_of_its_own_place(model):
 
 def test_what_goes_past_the_text_encoder_moves_the_subject_s_values_by_a_fifth(model):
     noun = model.embed_words("woman")[0]
-    mapper = neti.Mapper(noun, 16)
+    mapper = neti.Mapper(noun, len(neti.cross_attentions(model.unet)), 16)
     layered = neti.LayeredModel(**vars(model), mapper=mapper, weights=dict(mapper.named_parameters()))
     contexts = layered.contexts(["a photo of ", "a ", noun[None], "woman"], torch.tensor(10.0))
     place = 1 + len(["a", "photo", "of", "a"])
     keys, values = contexts.unbind(1)
     others = [row for row in range(77) if row != place]
     assert_close(keys[:, others], values[:, others])
-    vectors, bypasses = mapper(torch.tensor(10.0), len(keys))
+    vectors, bypasses = mapper(torch.tensor(10.0))
     assert torch.equal(keys[2], model.encode_pieces(["a photo of a ", vectors[2][None], "woman"]))
 
     own = model.text_encoder.text_model.final_layer_norm  # undone, as far as can be: it loses mean and size

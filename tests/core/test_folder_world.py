@@ -3,6 +3,7 @@
 import json
 import shutil
 import sys
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -171,9 +172,40 @@ def test_any_folder_of_folders_will_do_once_it_is_said_what_they_show(tmp_path):
         folders.subjects_in(tmp_path, {"eve": "woman"})
 
 
-def test_a_stage_of_other_settings_makes_other_clips(monkeypatch):
+def test_a_folder_may_be_called_by_a_number(tmp_path):
+    folder_of(tmp_path, "1", "ava")
+    assert folders.subjects_in(tmp_path, {1: "man", "ava": "woman"})["1"].noun == "man"
+    with pytest.raises(ValueError, match="nouns names 2, of which"):
+        folders.subjects_in(tmp_path, {2: "man"})
+
+
+def test_a_style_added_later_leaves_the_other_clips_as_they_are(run, files, tmp_path):
+    assert run(["  - {method: noun}"]) == 0
+    before = (tmp_path / "out/clips.csv").read_text().splitlines()
+    other = shutil.copy(files / "sd15.safetensors", tmp_path / "other.safetensors")
+    assert run(["  - {method: noun}", "  - {method: noun, style: toon}"], styles=f"{{toon: {other}}}") == 0
+    after = (tmp_path / "out/clips.csv").read_text().splitlines()
+    assert after[: len(before)] == before
+    assert len(after) == 2 * len(before) - 1
+
+
+def test_other_weights_of_what_scores_score_anew(networks, tmp_path):
+    dino = shutil.copytree(networks["dino_scores"], tmp_path / "dino")
+    one = folders.Networks(clip="none", dino=str(dino))
+    before = one.identified()
+    assert one.identified() == before
+    weights = next(file for file in dino.iterdir() if file.suffix in folders.WEIGHTS)
+    weights.write_bytes(weights.read_bytes()[:-1] + b"x")
+    assert one.identified() != before
+
+
+def test_a_stage_of_other_settings_makes_other_clips(monkeypatch, tmp_path):
+    file = tmp_path / "checkpoint"
+    file.touch()
+    world = SimpleNamespace(checkpoints={"base": file})
+
     def settings():
-        return [folders.FolderWorld.settings_of(None, stage) for stage in ("t2v", "face", "tiled")]
+        return [folders.FolderWorld.settings_of(world, stage, "base") for stage in ("t2v", "face", "tiled")]
 
     before = settings()
     monkeypatch.setattr(folders, "CROP", folders.CropOptions(margin=3.0))

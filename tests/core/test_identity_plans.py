@@ -1,6 +1,7 @@
 """Plans of the identity benchmark: what a file may ask for, what is said where it may not, and those that ship."""
 
 import re
+from pathlib import Path
 
 import pytest
 from anywhere import Anywhere
@@ -38,7 +39,7 @@ def real_methods(monkeypatch):
         (
             'prompts: ["a {}"]\nrows:\n  - {method: vcd, settings: {rate: x}}',
             4,
-            "rate must be a number, 0 or more, not 'x'",
+            "rate must be a number above 0, not 'x'",
         ),
         ('prompts: ["a {}"]\nrows:\n  - {method: vcd}\n  - {method: vcd}', 5, "a second row is called vcd"),
         ('prompts: ["a {}"]\nrows:\n  - {method: vcd, prompts: 2}', 4, "prompts must be a number from 1 to 1, not 2"),
@@ -65,9 +66,15 @@ def real_methods(monkeypatch):
         ('prompts: ["a {}"]\nrows:\n  - {method: vcd, name: }', 4, "name must be a text, not None"),
         ('prompts: ["a {}"]\nrows:\n  - {method: [vcd]}', 4, r"method must be a text, not \['vcd'\]"),
         ('prompts: ["a {}"]\nrows:\n  - {name: x, videos: 3}', 4, "videos must be a text, not 3"),
-        ('prompts: ["a {}"]\nrows:\n  - {method: vcd, settings: {rate: -1}}', 4, "rate must be a number, 0 or more"),
-        ('prompts: ["a {}"]\nrows:\n  - {method: vcd, settings: {rate: .nan}}', 4, "rate must be a number, 0 or more"),
-        ('prompts: ["a {}"]\nrows:\n  - {method: vcd, settings: {rate: true}}', 4, "rate must be a number, 0 or more"),
+        ('prompts: ["a {}"]\nrows:\n  - {method: vcd, settings: {rate: -1}}', 4, "rate must be a number above 0"),
+        ('prompts: ["a {}"]\nrows:\n  - {method: vcd, settings: {rate: 0}}', 4, "rate must be a number above 0"),
+        ('prompts: ["a {}"]\nrows:\n  - {method: vcd, settings: {rate: true}}', 4, "rate must be a number above 0"),
+        ('prompts: ["a {}"]\nrows:\n  - {name: x, videos: y, gamma: 0.4}', 4, "a row of videos takes no gamma"),
+        (
+            'prompts: ["a {}"]\nrows: [{method: vcd}]\nclaims: [{more: vcd, less: vcd, score: alike, published: y}]',
+            4,
+            "more and less are both vcd",
+        ),
     ],
 )
 def test_a_malformed_plan_says_in_which_line_and_what_is_allowed(text, line, said, planned):
@@ -81,11 +88,12 @@ def test_a_malformed_plan_says_in_which_line_and_what_is_allowed(text, line, sai
         ("world: mars", 1, "world must be one of demo"),
         ("world: demo\nphotos: x", 2, "the world demo takes no photos"),
         ("world: demo\nclip: {fps: 3}", 2, "a clip has no 'fps'; it has frames, steps, cfg, size"),
-        ("world: demo\nclip: {frames: many}", 2, "frames must be a number, not 'many'"),
+        ("world: demo\nclip: {frames: many}", 2, "frames must be a number above 0, not 'many'"),
         ("world: demo\nclip: {size: 256}", 2, "clips of the demo have frames, steps and cfg; size cannot be set"),
         ("world: demo\nsteps: 0", 2, "steps of learning must be a number, 1 or more, not 0"),
         ("world: [demo]", 1, "world must be one of demo"),
-        ("world: demo\nclip: {cfg: .nan}", 2, "cfg must be a number, not nan"),
+        ("world: demo\nclip: {cfg: .nan}", 2, "cfg must be a number above 0, not nan"),
+        ("world: demo\nclip: {cfg: -7}", 2, "cfg must be a number above 0, not -7"),
         ("photos: x", 1, "the key checkpoint is needed"),
         ("checkpoint: x\nphotos: y\nstyles: {base: z}", 3, "base is the checkpoint itself"),
         ("checkpoint: x\nphotos: y\nstyles: {ink: 3}", 3, "ink must be a text, not 3"),
@@ -117,21 +125,33 @@ def test_a_file_that_is_no_plan_is_refused(content, said, tmp_path):
         plan.read_source(tmp_path / "other.yaml")
 
 
-@pytest.mark.parametrize(("value", "said"), [("2.7", "a whole number, 0 or more, not 2.7"), ("3", "")])
-def test_a_setting_that_counts_is_a_whole_number(value, said, planned, real_methods):
-    text = f'prompts: ["a {{}}"]\nrows: [{{method: lora, settings: {{rank: {value}, rate: 1e-4}}}}]'
-    if said:
-        with pytest.raises(ValueError, match=f"line 3: rank must be {said}"):
-            planned(text)
-    else:
-        assert planned(text).rows[0].settings == {"rank": 3, "rate": 1e-4}
+def test_a_setting_that_counts_is_a_whole_number(planned, real_methods):
+    text = 'prompts: ["a {}"]\nrows: [{method: lora, settings: {rank: RANK, rate: 1e-4}}]'
+    assert planned(text.replace("RANK", "3")).rows[0].settings == {"rank": 3, "rate": 1e-4}
+    for value in ("2.7", "0"):
+        with pytest.raises(ValueError, match=f"line 3: rank must be a whole number, 1 or more, not {value}"):
+            planned(text.replace("RANK", value))
 
 
-def test_out_is_a_text(tmp_path):
+def test_only_a_weight_may_be_0(planned, real_methods):
+    text = 'prompts: ["a {}"]\nrows: [{method: dreambooth, settings: {prior_weight: 0}}]'
+    assert planned(text).rows[0].settings == {"prior_weight": 0}
+
+
+@pytest.mark.parametrize(
+    ("out", "said"), [("", "out must be a text, not None"), (__file__, ".* is a file: give a folder")]
+)
+def test_out_is_a_folder(out, said, tmp_path):
     file = tmp_path / "plan.yaml"
-    file.write_text('out:\nprompts: ["a {}"]\nrows: [{method: vcd}]')
-    with pytest.raises(ValueError, match="line 1: out must be a text, not None"):
+    file.write_text(f'out: {out}\nprompts: ["a {{}}"]\nrows: [{{method: vcd}}]')
+    with pytest.raises(ValueError, match=f"line 1: {said}"):
         plan.plan_of(plan.read_source(file), Anywhere())
+
+
+def test_every_key_is_told_of_in_the_documents():
+    text = (Path(__file__).parents[2] / "docs/benchmark.md").read_text(encoding="utf-8")
+    keys = {"world", *plan.WORLD_KEYS, *plan.PLAN_KEYS, *plan.ROW_KEYS, *plan.CLAIM_KEYS}
+    assert [key for key in sorted(keys) if not re.search(rf"\b{key}\b", text)] == []
 
 
 # ---------------------------------------------------------------- the plans that ship

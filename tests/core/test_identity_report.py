@@ -1,6 +1,7 @@
 """What the identity benchmark says of its clips: intervals, differences, verdicts, and the report."""
 
 import re
+import sys
 
 import numpy as np
 import pytest
@@ -63,8 +64,9 @@ def test_chance_alone_gives_a_verdict_no_more_often_than_one_time_in_twenty_by_t
 
 def test_as_a_benchmark_less_is_better_over_the_clips_of_both():
     ours = [scored("ann", "p", 0, similarity=0.9), scored("ann", "q", 0, similarity=0.1)]
-    (alike,) = identity.cases_of({"vcd": ours, "lora": [scored("ann", "p", 0, similarity=0.6)], "neti": []})
-    assert (alike["case"], alike["unit"]) == ("unlikeness, lora", "1")
+    rows = {"vcd": ours, "lora": [scored("ann", "p", 0, similarity=0.6)], "neti": []}
+    (alike,) = identity.cases_of(rows, ["similarity", "place right"])
+    assert (alike["case"], alike["unit"]) == ("1 - similarity, lora", "1")
     assert (alike["ours"], alike["peer"], alike["ratio"]) == pytest.approx((0.1, 0.4, 0.25))
 
 
@@ -156,6 +158,27 @@ def test_the_plot_is_over_the_clips_that_all_rows_have(planned, monkeypatch):
     (table,) = drawn
     assert table["vcd"]["alike"] == table["lora"]["alike"]
     assert table["vcd"]["alike"].clips == 4
+
+
+def test_the_report_names_every_seed(planned):
+    text = PLAN.replace("seeds: 2", "seeds: [7, 3, 8]").replace("prompts: 1}", "prompts: 1, seeds: 1}")
+    one, world = planned(text), Anywhere()
+    page = report.write_report(one, world, running.run(one, world), "python -m x").page.read_text(encoding="utf-8")
+    assert "rows of 2 subjects x 2 prompts x 3 seeds (7, 3, 8); 2 subjects x 1 prompt x 1 seed (7)." in page
+
+
+def test_a_report_of_one_row_has_one_table(planned):
+    one, world = planned(PLAN.split("  - {method: lora")[0]), Anywhere()
+    page = report.write_report(one, world, running.run(one, world), "python -m x").page.read_text(encoding="utf-8")
+    assert page.count("<table>") == 2  # and of what is stored
+    assert "<h2>Scores</h2>" in page
+
+
+def test_packages_that_are_missing_are_named_before_the_first_clip(monkeypatch, capsys):
+    monkeypatch.setattr(identity, "find_spec", lambda module: None)
+    monkeypatch.setattr(sys, "argv", ["identity"])
+    assert identity.main() == 2
+    assert "needs the packages Markdown, peft, which are not installed: pip install" in capsys.readouterr().err
 
 
 def test_a_sheet_begins_with_a_photo_of_each_subject(planned):

@@ -150,8 +150,12 @@ def test_a_hugging_face_id_is_looked_up_in_the_users_own_cache(folders, tmp_path
     monkeypatch.setattr("transformers.utils.hub._is_offline_mode", True)
     assert load_clip("someone/clip").name.startswith("someone/clip (")
     assert load_dino("someone/dino").name.startswith("someone/dino (")
-    with pytest.raises(ValueError, match=r"CLIP could not be loaded from someone/else.*check the id"):
+    cure = r"check the id and the connection, or give a folder with config\.json"
+    with pytest.raises(ValueError, match=f"CLIP could not be loaded from someone/else.*{cure}"):
         load_clip("someone/else")
+    with pytest.raises(ValueError, match="from someone/dino: .* of the kind 'vit', not clip; take a CLIP") as error:
+        load_clip("someone/dino")
+    assert "connection" not in str(error.value)
 
 
 def without(name):
@@ -188,7 +192,8 @@ BAD = {
     "damaged": ("clip", damaged("model.safetensors"), "CLIP could not be loaded from .*tiny.* download them again"),
     "damaged old": ("dino", damaged("pytorch_model.bin"), "DINO could not be loaded from .*tiny.* download them again"),
     "text": ("dino", lambda folder: (folder / "pytorch_model.bin").write_text("no model"), "download them again"),
-    "another model": ("clip", another_kind, "of the kind 'bert'"),
+    "another model": ("clip", another_kind, "of the kind 'bert', not clip"),
+    "no kind": ("clip", lambda folder: (folder / "config.json").write_text("[]"), "download them again"),
     "a weight less": ("clip", without_a_weight, "its weights lack 1 of CLIP's, such as visual_projection.weight"),
 }
 
@@ -203,10 +208,12 @@ def test_a_bad_folder_is_named(fault, folders, tmp_path):
 
 
 def test_a_folder_of_the_other_network_is_refused(folders, tmp_path):
-    with pytest.raises(ValueError, match="no tokenizer.json or vocab.json"):
+    with pytest.raises(ValueError, match="'vit', not clip; take a CLIP, such as openai/clip-vit-base-patch32"):
         load_clip(folders["dino"])
-    with pytest.raises(ValueError, match="DINO could not be loaded from .* of the kind 'clip'"):
+    not_dino = "DINO could not be loaded from .* 'clip', not dinov2 or .* or vit; take a DINO, such as facebook/dino"
+    with pytest.raises(ValueError, match=not_dino) as error:
         load_dino(folders["clip"])
+    assert "download" not in str(error.value)
     with pytest.raises(ValueError, match="there is no CLIP folder .*absent: create it with config.json"):
         load_clip(tmp_path / "absent")
     with pytest.raises(ValueError, match=r"'\.\./x' is no Hugging Face id: .* such as facebook/dino-vits16"):

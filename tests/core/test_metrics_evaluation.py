@@ -6,8 +6,9 @@ import sys
 import pytest
 import torch
 
-from vcd_core.metrics import ClipScores, Evaluator, Score, as_json, as_text, evaluation
+from vcd_core.metrics import ClipScores, Evaluator, FaceEmbedder, Score, as_json, as_text, evaluation
 from vcd_core.metrics.backgrounds import background
+from vcd_core.vision import Face
 
 MEASURED = ("CLIP-I", "DINO", "CLIP-T", "temporal, CLIP", "temporal, DINO")
 
@@ -27,6 +28,8 @@ class Colours(MeanColour):
     """That also knows the names of colours."""
 
     def embed_text(self, text):
+        if len(text) > 5:
+            raise ValueError(f"the prompt has {len(text)} letters, colours takes 5: shorten it")
         return {"red": torch.eye(3)[0], "green": torch.eye(3)[1]}[text]
 
 
@@ -100,16 +103,18 @@ def test_a_clip_longer_than_a_batch_has_the_scores_of_its_frames(rng):
 def test_without_anything_only_motion_is_measured_and_the_rest_says_why():
     missing = missing_in(Evaluator().score(plain(RED, GREEN)))
     assert missing.keys() == {*MEASURED, "face similarity", "background similarity", "background leakage"}
-    assert missing["CLIP-I"] == "no CLIP was given"
-    assert missing["temporal, DINO"] == "no DINO was given"
+    assert missing["CLIP-I"] == "no CLIP was given: choose one by --clip, in ComfyUI by clip_model"
+    assert missing["temporal, DINO"] == "no DINO was given: choose one by --dino, in ComfyUI by dino_model"
+    assert missing["face similarity"].endswith("give insightface by --insightface, in ComfyUI by face_detector")
 
 
 def test_without_references_or_prompt_what_needs_none_stands():
     everything = {"clip": Colours(), "dino": MeanColour(), "face": Reds()}
     missing = missing_in(Evaluator(**everything).score(plain(RED, GREEN)))
-    no_reference = "no reference photos were given"
-    assert missing["CLIP-I"] == missing["DINO"] == missing["face similarity"] == no_reference
-    assert missing["CLIP-T"] == "no prompt was given"
+    no_reference = "no reference photos were given: give some by --reference, in ComfyUI by photos"
+    for name in ("CLIP-I", "DINO", "face similarity", "background similarity", "background leakage"):
+        assert missing[name] == no_reference
+    assert missing["CLIP-T"].startswith("no prompt was given")
     assert "temporal, CLIP" not in missing
 
 
@@ -119,20 +124,44 @@ def test_a_network_that_cannot_read_has_no_clip_t():
     assert "CLIP-I" not in missing
 
 
+def test_a_prompt_that_is_too_long_takes_clip_t_alone():
+    evaluator = Evaluator(plain(RED), prompt="purple", clip=Colours())
+    missing = missing_in(evaluator.score(plain(RED)))
+    assert missing["CLIP-T"] == "the prompt has 6 letters, colours takes 5: shorten it"
+    assert "CLIP-I" not in missing
+    again = evaluator.with_prompt("red")
+    assert scores_of(again.score(plain(RED)))["CLIP-T"].values == (1.0,)
+    assert "shorten it" in missing_in(again.with_prompt("purple").score(plain(RED)))["CLIP-T"]
+
+
+def test_a_detector_that_recognises_nobody_takes_the_likeness_of_faces_alone():
+    class Boxes:
+        def detect(self, images):
+            return [[Face((0.0, 0.0, 2.0, 2.0), 0.9)]]
+
+    found = Evaluator(plain(RED), clip=Colours(), face=FaceEmbedder(Boxes(), "boxes")).score(plain(RED, GREEN))
+    missing = missing_in(found)
+    assert missing["face similarity"].startswith("the face detector does not recognise people: take insightface")
+    assert "CLIP-I" not in missing
+
+
 def test_references_without_a_face_take_the_likeness_of_faces_alone():
     clip = Colours()
     found = Evaluator(plain(BLACK, BLACK), clip=clip, face=Reds()).score(plain(RED, GREEN))
     missing = missing_in(found)
-    assert missing["face similarity"] == "no face was found in any of the 2 reference photos"
+    assert missing["face similarity"] == "no face was found in 2 reference photos"
     assert "CLIP-I" not in missing
 
 
 def test_frames_without_a_face_are_told():
     faces = Evaluator(plain(RED, BLACK), face=Reds())
-    assert missing_in(faces.score(plain(BLACK, BLACK)))["face similarity"] == "no face was found in any of the 2 frames"
+    assert missing_in(faces.score(plain(BLACK, BLACK)))["face similarity"] == "no face was found in 2 frames"
+    assert missing_in(faces.score(plain(BLACK)))["face similarity"] == "no face was found in 1 frame"
     late = scores_of(faces.score(plain(*[BLACK] * 16, RED)))["face similarity"]
     assert late.values == (1.0,)
     assert late.remark == "a face in 1 of 17 frames and 1 of 2 photos"
+    alone = scores_of(Evaluator(plain(RED), face=Reds()).score(plain(RED)))["face similarity"]
+    assert alone.remark == "a face in 1 of 1 frame and 1 of 1 photo"
 
 
 def test_a_clip_of_one_frame_has_no_temporal_scores():
@@ -236,16 +265,22 @@ def test_a_leak_that_cannot_be_told_says_what_is_not_there():
         found = Evaluator([photo], masks, **{"dino": MeanColour(), **given}).score(frames, frame_masks)
         return missing_in(found).get("background leakage", "")
 
-    assert missing([mask], [mask] * 2) == "no pictures of other places were given to compare with"
-    assert missing([mask], None) == "the clip has no masks of its subject"
-    no_photo_masks = "no reference photo has a mask of its subject and a background around it"
+    no_unrelated = "no pictures of other places were given: give some by --unrelated, in ComfyUI by unrelated"
+    assert missing([mask], [mask] * 2) == no_unrelated
+    no_masks = "the clip has no masks of its subject: put CLIP.mask.mp4 beside it, in ComfyUI give masks"
+    assert missing([mask], None) == no_masks
+    no_photo_masks = (
+        "no reference photo has a mask of its subject and a background around it: put NAME.mask.png beside it"
+    )
     assert missing([None], [mask] * 2) == missing([full], [mask] * 2) == no_photo_masks
     assert missing([mask], [full] * 2) == "the subject fills every frame"
-    assert missing([mask], [mask] * 2, dino=None) == "neither a DINO nor a CLIP was given"
+    assert missing([mask], [mask] * 2, dino=None).startswith("neither DINO nor CLIP was given")
     with pytest.raises(ValueError, match="the mask of frame 1 does not fit, there is none: give one a frame"):
         missing([mask], [mask])
     with pytest.raises(ValueError, match="the mask of frame 0 does not fit, it is 10x20: give one .* size 20x20"):
         missing([mask], [mask[:, :10]] * 2)
+    with pytest.raises(ValueError, match="there are more masks than frames: give one a frame"):
+        missing([mask], [mask] * 3)
 
 
 # --- telling ---------------------------------------------------------------------------------------
@@ -282,10 +317,17 @@ def test_people_read_a_table():
         "  CLIP-I                  0.600 ± 0.141  tiny; half a face",
         "  DINO                    missing: no DINO was given",
         "",
-        "b.mp4: 1 frames of 32x24; mean ± spread over frames",
+        "b.mp4: 1 frame of 32x24; mean ± spread over frames",
         "  CLIP-I                  0.000812 ± 0.000000  tiny",
         "  DINO                    missing: no DINO was given",
         "",
         "2 clips; mean of the clips' means ± spread over clips",
         "  CLIP-I                  0.300 ± 0.424  tiny",
     ]
+
+
+def test_a_score_of_one_clip_among_several_says_so():
+    nothing = ClipScores("b.mp4", 1, 24, 32, ())
+    assert as_text([clip_scores("a.mp4", 0.5), nothing]).endswith(
+        "CLIP-I                  0.500 ± 0.000  tiny  of 1 clip"
+    )

@@ -1,6 +1,7 @@
 """Scores of optical flow: how far things move, and what flickers; and of what was enlarged."""
 
 import math
+from types import SimpleNamespace
 
 import cv2
 import numpy as np
@@ -96,6 +97,47 @@ def test_what_comes_into_sight_is_no_flicker(canvas):
     _, flicker = motion_and_flicker(clip)
     naive = (clip[1:] - clip[:-1]).square().mean((1, 2, 3))
     assert (flicker < 0.1 * naive).all()
+
+
+@pytest.fixture
+def flicker_of(monkeypatch):
+    """The flicker of two frames with these flows (H, W, 2) from the first to the second and back."""
+
+    def measured(before, after, there, back):
+        flows = [np.ascontiguousarray(flow, np.float32) for flow in (there, back)]
+        search = SimpleNamespace(calc=lambda *_: flows.pop(0))
+        monkeypatch.setattr(cv2, "DISOpticalFlow_create", lambda _preset: search)
+        return motion_and_flicker([before, after])[1].item()
+
+    return measured
+
+
+@pytest.mark.parametrize(
+    ("there", "within", "beyond"),
+    [
+        ((0, 0), (0.70, 0), (0.72, 0)),  # 0.490 < 0.505 and 0.518 > 0.505
+        ((0, 0), (0, -0.70), (0, -0.72)),
+        ((10, 0), (-8.52, 0), (-8.50, 0)),  # 2.190 < 2.226 and 2.250 > 2.223
+        ((-3, 4), (3, -3.05), (3, -3.00)),  # 0.903 < 0.933 and 1.000 > 0.930
+    ],
+)
+def test_flows_agree_where_published_to(there, within, beyond, flicker_of):
+    """|f + b|² < 0.01 (|f|² + |b|²) + 0.5, in pixels at 512 of them (Sundaram et al., ECCV 2010)."""
+    frame = torch.full((32, WORKING_SIDE, 3), 0.5)
+    everywhere = np.ones((32, WORKING_SIDE, 2))
+    assert flicker_of(frame, frame, there * everywhere, within * everywhere) == 0
+    assert math.isnan(flicker_of(frame, frame, there * everywhere, beyond * everywhere))
+
+
+def test_the_flow_back_is_read_where_the_flow_leads(flicker_of):
+    """Columns 100 to 200 go 8 to the right: the 8 they leave count, the 8 they cover do not."""
+    there, back = np.zeros((2, 32, WORKING_SIDE, 2))
+    there[:, 100:200, 0] = 8
+    back[:, 108:208, 0] = -8
+    black, left, covered = torch.zeros(3, 32, WORKING_SIDE, 3)
+    left[:, 100:108] = covered[:, 200:208] = 1
+    assert flicker_of(left, black, there, back) == pytest.approx(8 / (WORKING_SIDE - 8))
+    assert flicker_of(covered, black, there, back) == 0
 
 
 @pytest.mark.parametrize("shape", [(1, 1), (3, 200), (200, 3), (33, 47)])

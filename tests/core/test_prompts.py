@@ -9,7 +9,7 @@ from random_pipeline import random_model
 from torch.testing import assert_close
 
 from vcd_core.identity import PLACEHOLDER, IDToken, load_id_token, masked_loss, save_id_token
-from vcd_core.standalone.prompts import parse_prompt
+from vcd_core.standalone.prompts import parse_prompt, without_tokens
 from vcd_core.standalone.tokenizer import clip_tokenizer
 
 pytestmark = pytest.mark.usefixtures("one_thread")
@@ -163,3 +163,22 @@ def test_a_missing_folder_is_named(tmp_path):
         parse_prompt("embedding:ava", tmp_path / "absent")
     with pytest.raises(ValueError, match="none, train one first"):
         parse_prompt("embedding:ava", tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("prompt", "words"),
+    [
+        ("a photo of embedding:ava woman, on a beach", "a photo of woman, on a beach"),
+        ("(embedding:ava woman:1.2) on a beach", "woman on a beach"),
+        ("a photo of (embedding:ava:1.3) woman", "a photo of woman"),
+        ("a photo of (embedding:ava) woman ()", "a photo of woman"),
+        ("((smiling:1.3) woman:0.8), (red (silk) dress)", "smiling woman , red silk dress"),
+        ("(a woman:of note) at 7:30", "a woman:of note at 7:30"),
+        ("(red)(hair)embedding:ava.safetensors", "red hair"),
+        (r"embedding:ava\(2\), a woman \((old:1.2)\) [red] <x>", ", a woman ( old ) [red] <x>"),
+        ("a woman :) (waving", "a woman :) (waving"),
+        ("", ""),
+    ],
+)
+def test_only_words_are_left_for_other_text_encoders(prompt, words):
+    assert without_tokens(prompt) == words

@@ -46,15 +46,15 @@ def test_a_clip_goes_as_far_as_it_is_asked_to(stage, side, demo_world):
 
 
 def test_a_stage_of_other_settings_makes_other_clips_and_so_does_what_comes_behind_it(demo_world, monkeypatch):
-    before = [demo_world.settings_of(stage) for stage in ("t2v", "face", "tiled")]
+    before = [demo_world.settings_of(stage, "soft") for stage in ("t2v", "face", "tiled")]
     monkeypatch.setattr(benchmark, "OPTIONS", replace(benchmark.OPTIONS, overlap=16))
-    assert [demo_world.settings_of(stage) for stage in ("t2v", "face")] == before[:2]
-    assert demo_world.settings_of("tiled") != before[2]
+    assert [demo_world.settings_of(stage, "soft") for stage in ("t2v", "face")] == before[:2]
+    assert demo_world.settings_of("tiled", "soft") != before[2]
     monkeypatch.undo()
     monkeypatch.setattr(benchmark, "CROP", replace(benchmark.CROP, margin=3.0))
-    assert demo_world.settings_of("t2v") == before[0]
-    assert demo_world.settings_of("face") != before[1]
-    assert demo_world.settings_of("tiled") != before[2]
+    assert demo_world.settings_of("t2v", "soft") == before[0]
+    assert demo_world.settings_of("face", "soft") != before[1]
+    assert demo_world.settings_of("tiled", "soft") != before[2]
 
 
 def test_more_frames_than_the_motion_module_knows_are_refused():

@@ -9,12 +9,14 @@ import folder_paths
 import pytest
 import torch
 from comfy import model_management
+from comfy.sd1_clip import SDTokenizer
 from random_vision import write_clip, write_dino
 from safetensors.torch import load_file
 from vcd_pack.nodes.evaluate import EvaluateVideo
 from vcd_pack.nodes.host import evaluation
 from vcd_pack.vcd_core.identity import Photo
 from vcd_pack.vcd_core.metrics import load_clip, load_dino, reference_similarity, text_similarity
+from vcd_pack.vcd_core.standalone.prompts import without_tokens
 from vcd_pack.vcd_core.standalone.tokenizer import clip_tokenizer
 from vcd_pack.vcd_core.vision import Face
 
@@ -55,7 +57,7 @@ def evaluate(**inputs):
 
 
 def test_a_clip_gets_the_scores_of_the_library(root):
-    scores = evaluate(photos=photos(), prompt="a photo of embedding:ava woman")
+    scores = evaluate(photos=photos(), prompt="a photo of (embedding:ava woman:1.2)")
     images = [photo.image for photo in photos()]
     frames = list(clip())
     for name, network in (("CLIP-I", load_clip(root / CLIP)), ("DINO", load_dino(root / DINO))):
@@ -66,7 +68,7 @@ def test_a_clip_gets_the_scores_of_the_library(root):
     expected = text_similarity(network.embed_images(frames), network.embed_text("a photo of woman"))
     assert scores["CLIP-T"]["values"] == pytest.approx(expected.tolist(), abs=1e-4)
     assert len(scores["flicker"]["values"]) == 17
-    assert scores["face similarity"]["missing"] == "nothing that recognises faces was given"
+    assert scores["face similarity"]["missing"].startswith("nothing that recognises faces was given")
 
 
 def test_images_are_references_too_and_lose_their_alpha(root):
@@ -84,9 +86,11 @@ def test_masks_tell_what_leaks(root):
         scores = evaluate(**given, masks=one)
         assert len(scores["background leakage"]["values"]) == 18
     empty = evaluate(**given, masks=torch.zeros(1, 64, 64))  # what ComfyUI's loader gives for a picture without one
-    assert empty["background leakage"]["missing"] == "the clip has no masks of its subject"
+    assert empty["background leakage"]["missing"].startswith("the clip has no masks of its subject")
     with pytest.raises(ValueError, match="the mask of frame 2 does not fit, there is none"):
         evaluate(**given, masks=masks[:2])
+    with pytest.raises(ValueError, match="there are more masks than frames"):
+        evaluate(**given, masks=masks, clip=clip()[:3])
 
 
 def clip_vision(root):
@@ -131,6 +135,41 @@ def test_faces_are_compared_by_a_detector_that_recognises_people(root):
     face = evaluate(photos=photos(), face_detector=OneFace())["face similarity"]
     assert face["mean"] == pytest.approx(1)
     assert face["backbone"] == "insightface buffalo_l"
+
+
+class OneBox(OneFace):
+    name = "CenterFace"
+
+    def detect(self, images):
+        return [[Face((0.0, 0.0, 4.0, 4.0), 0.9)] for _ in images]
+
+
+def test_what_cannot_be_measured_leaves_the_rest_standing(root):
+    scores = evaluate(photos=photos(), face_detector=OneBox(), prompt="dance " * 80)
+    assert scores["face similarity"]["missing"].startswith("the face detector does not recognise people")
+    assert scores["CLIP-T"]["missing"].startswith("the prompt has 82 tokens")
+    assert "mean" in scores["CLIP-I"]
+
+
+@pytest.mark.parametrize(
+    "prompt",
+    [
+        "(embedding:ava woman:1.2) on a beach",
+        "a photo of (embedding:ava:1.3) woman ()",
+        "((smiling:1.3) woman:-0.8), (red (silk) dress), (at 7:30), (:1.5) (a:b)",
+        r"a woman \(old\) (\(young\):1.1) [red:1.2]",
+        "wom(en:1.2) (red)(hair)",
+        "(not (closed",  # as it stands
+        "not opened) (at:2) all)",
+        "(half (closed:1.2)",
+    ],
+)
+def test_a_prompt_keeps_the_words_that_comfyui_reads(prompt, tmp_path):
+    """ComfyUI leaves out an embedding that it does not find."""
+    reader = SDTokenizer(embedding_directory=str(tmp_path))
+    read = [token for part in reader.tokenize_with_weights(prompt) for token, _ in part]
+    kept = reader.tokenizer(without_tokens(prompt))["input_ids"]
+    assert read == kept + [kept[-1]] * (len(read) - len(kept))
 
 
 def test_networks_are_loaded_once_and_read_again_when_their_files_changed(root, monkeypatch):

@@ -85,7 +85,7 @@ class Anywhere:
         level = (len(subject[0]) + float(subject[1]) + len(prompt) + seed + gamma + len(stage)) / 100
         return torch.full((FRAMES, 16, 16, 3), level)
 
-    def settings_of(self, stage):
+    def settings_of(self, stage, style):
         return self.settings.get(stage, ())
 
     def score(self, subject, prompt, clip):

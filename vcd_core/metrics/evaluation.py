@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from ..vision.opencv import import_cv2
+from ..wording import counted
 from .backgrounds import background, resized_mask
 from .embedders import Embedder
 from .movement import FLOW, motion_and_flicker
@@ -16,18 +17,25 @@ from .similarity import leakage, neighbour_similarity, reference_similarity, tex
 
 AT_ONCE = 16  # frames
 
-NO_REFERENCE = "no reference photos were given"
-NO_PROMPT = "no prompt was given"
+NOT_GIVEN = {
+    "CLIP": "no CLIP was given: choose one by --clip, in ComfyUI by clip_model",
+    "DINO": "no DINO was given: choose one by --dino, in ComfyUI by dino_model",
+    "face": "nothing that recognises faces was given: give insightface by --insightface, in ComfyUI by face_detector",
+}
+NO_PLACES = "neither DINO nor CLIP was given: choose one by --dino or --clip, in ComfyUI by dino_model or clip_model"
+NO_REFERENCE = "no reference photos were given: give some by --reference, in ComfyUI by photos"
+NO_PROMPT = "no prompt was given: write what the clip should show"
 ONE_FRAME = "the clip has one frame, and this compares neighbouring ones"
-NO_MASKS = "the clip has no masks of its subject"
-NO_PHOTO_MASKS = "no reference photo has a mask of its subject and a background around it"
-NO_UNRELATED = "no pictures of other places were given to compare with"
+NO_MASKS = "the clip has no masks of its subject: put CLIP.mask.mp4 beside it, in ComfyUI give masks"
+NO_PHOTO_MASKS = "no reference photo has a mask of its subject and a background around it: put NAME.mask.png beside it"
+NO_UNRELATED = "no pictures of other places were given: give some by --unrelated, in ComfyUI by unrelated"
 
 
 class Evaluator:
     """Scores clips against one set of references, whose features are made once.
 
-    A score whose network or material is not given is missing, and says so; the others stand.
+    A score whose network or material is not given is missing, and says so; the others stand. So is CLIP-T of a prompt
+    that is too long, and the similarity of faces by what does not recognise them.
 
     Args:
         references: photos of the subject, (H, W, 3) in [0, 1], each of its own size.
@@ -41,7 +49,7 @@ class Evaluator:
             seen will do.
 
     Raises:
-        ValueError: from the embedders; the prompt is too long.
+        ValueError: from `clip` and `dino`, of the references.
     """
 
     def __init__(
@@ -58,7 +66,16 @@ class Evaluator:
         networks = {"CLIP": clip, "DINO": dino, "face": face}
         self.no_flow = _without_flow()
         self.networks = {kind: network for kind, network in networks.items() if network is not None}
-        self.references = {kind: one.embed_images(references) for kind, one in self.networks.items() if references}
+        self.has_references = bool(references)
+        self.references: dict[str, Tensor] = {}
+        self.unrecognised = ""
+        for kind, network in self.networks.items() if references else ():
+            try:
+                self.references[kind] = network.embed_images(references)
+            except ValueError as error:
+                if kind != "face":
+                    raise
+                self.unrecognised = str(error)
         self._read(prompt)
         self.places = clip if dino is None else dino
         masked = [(photo, mask) for photo, mask in zip(references, reference_masks, strict=False) if mask is not None]
@@ -72,11 +89,7 @@ class Evaluator:
         )
 
     def with_prompt(self, prompt: str) -> "Evaluator":
-        """The same for another prompt; the references are not looked at again.
-
-        Raises:
-            ValueError: the prompt is too long.
-        """
+        """The same for another prompt; the references are not looked at again."""
         other = copy(self)
         other._read(prompt)
         return other
@@ -135,13 +148,17 @@ class Evaluator:
         return ClipScores(name, done, *shape, tuple(scores))
 
     def _read(self, prompt: str) -> None:
-        self.prompt = prompt.strip()
+        self.prompt, self.text, self.unread = prompt.strip(), None, ""
         clip = self.networks.get("CLIP")
-        self.text = clip.embed_text(self.prompt) if self.prompt and hasattr(clip, "embed_text") else None
+        if self.prompt and hasattr(clip, "embed_text"):
+            try:
+                self.text = clip.embed_text(self.prompt)
+            except ValueError as error:  # it is too long
+                self.unread = str(error)
 
     def _against_references(self, name: str, kind: str, features: dict[str, Tensor]) -> Score:
         if kind not in features:
-            return Score(name, "", missing=f"no {kind} was given")
+            return Score(name, "", missing=NOT_GIVEN[kind])
         if kind not in self.references:
             return Score(name, "", missing=NO_REFERENCE)
         return _score(name, self.networks[kind].name, reference_similarity(features[kind], self.references[kind]))
@@ -149,17 +166,18 @@ class Evaluator:
     def _against_prompt(self, features: dict[str, Tensor]) -> Score:
         name = "CLIP-T"
         if "CLIP" not in features:
-            return Score(name, "", missing="no CLIP was given")
+            return Score(name, "", missing=NOT_GIVEN["CLIP"])
         if not self.prompt:
             return Score(name, "", missing=NO_PROMPT)
         if self.text is None:
-            return Score(name, "", missing=f"{self.networks['CLIP'].name} knows no words: take a whole CLIP")
+            wordless = f"{self.networks['CLIP'].name} knows no words: take a whole CLIP"
+            return Score(name, "", missing=self.unread or wordless)
         return _score(name, self.networks["CLIP"].name, text_similarity(features["CLIP"], self.text))
 
     def _smoothness(self, kind: str, features: dict[str, Tensor]) -> Score:
         name = f"temporal, {kind}"
         if kind not in features:
-            return Score(name, "", missing=f"no {kind} was given")
+            return Score(name, "", missing=NOT_GIVEN[kind])
         if len(features[kind]) == 1:
             return Score(name, "", missing=ONE_FRAME)
         return _score(name, self.networks[kind].name, neighbour_similarity(features[kind]))
@@ -167,16 +185,19 @@ class Evaluator:
     def _faces(self, features: dict[str, Tensor]) -> Score:
         name = "face similarity"
         if "face" not in self.networks:
-            return Score(name, "", missing="nothing that recognises faces was given")
+            return Score(name, "", missing=NOT_GIVEN["face"])
+        if self.unrecognised:
+            return Score(name, "", missing=self.unrecognised)
         if "face" not in self.references:
             return Score(name, "", missing=NO_REFERENCE)
         known = ~self.references["face"].isnan().any(1)
         if "face" not in features:
-            return Score(name, "", missing=f"no face was found in any of the {len(known)} reference photos")
+            return Score(name, "", missing=f"no face was found in {counted(len(known), 'reference photo')}")
         seen = ~features["face"].isnan().any(1)
         if not seen.any():
-            return Score(name, "", missing=f"no face was found in any of the {len(seen)} frames")
-        remark = f"a face in {int(seen.sum())} of {len(seen)} frames and {int(known.sum())} of {len(known)} photos"
+            return Score(name, "", missing=f"no face was found in {counted(len(seen), 'frame')}")
+        frames, photos = counted(len(seen), "frame"), counted(len(known), "photo")
+        remark = f"a face in {int(seen.sum())} of {frames} and {int(known.sum())} of {photos}"
         alike = reference_similarity(features["face"][seen], self.references["face"][known])
         return _score(name, self.networks["face"].name, alike, remark)
 
@@ -196,7 +217,9 @@ class Evaluator:
     def _backgrounds_of(self, places: Tensor | None, has_masks: bool) -> Iterator[Score]:
         names = ("background similarity", "background leakage")
         if self.places is None:
-            missing = "neither a DINO nor a CLIP was given"
+            missing = NO_PLACES
+        elif not self.has_references:
+            missing = NO_REFERENCE
         elif self.backgrounds is None:
             missing = NO_PHOTO_MASKS
         elif not has_masks:
@@ -235,6 +258,8 @@ def _checked(frames: Iterable[Tensor], masks: Iterable[Tensor] | None) -> Iterat
             found = "there is none" if mask is None else f"it is {_size(mask)}"
             raise ValueError(f"the mask of frame {number} does not fit, {found}: give one a frame, of its size {first}")
         yield frame, mask
+    if remaining is not None and next(remaining, None) is not None:
+        raise ValueError("there are more masks than frames: give one a frame")
 
 
 def _pieces(frames: Iterable) -> Iterator[list]:

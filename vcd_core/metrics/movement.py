@@ -20,6 +20,8 @@ def motion_and_flicker(clip: Tensor | Sequence[Tensor]) -> tuple[Tensor, Tensor]
     Amplitude is the mean length of the optical flow, over the picture's diagonal. The warping error (Lai et al.,
     arXiv:1808.00449) is the mean squared difference between a frame and the next one laid over it by the flow, where
     the flows of both directions agree: what is seen in only one of the two does not count, and neither does motion.
+    Its authors (after Ruder et al., arXiv:1604.08610) leave out the boundaries of motion too, by Sundaram et al.'s
+    second test; here they count.
     Both are measured at 512 pixels of the longer side, whatever the size of the clip.
 
     Args:

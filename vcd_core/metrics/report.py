@@ -6,6 +6,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from statistics import fmean, stdev
 
+from ..wording import counted
+
 
 @dataclass(frozen=True)
 class Score:
@@ -56,7 +58,9 @@ def as_text(clips: Sequence[ClipScores]) -> str:
     """For people: a table for each clip, and for several one over all of them."""
     blocks = []
     for clip in clips:
-        lines = [f"{clip.clip}: {clip.frames} frames of {clip.width}x{clip.height}; mean ± spread over frames"]
+        lines = [
+            f"{clip.clip}: {counted(clip.frames, 'frame')} of {clip.width}x{clip.height}; mean ± spread over frames"
+        ]
         for score in clip.scores:
             if score.missing:
                 lines.append(f"  {score.name:23} missing: {score.missing}")
@@ -67,7 +71,7 @@ def as_text(clips: Sequence[ClipScores]) -> str:
     if len(clips) > 1:
         lines = [f"{len(clips)} clips; mean of the clips' means ± spread over clips"]
         for row in _over_clips(clips):
-            of = "" if row["clips"] == len(clips) else f"  of {row['clips']} clips"
+            of = "" if row["clips"] == len(clips) else f"  of {counted(row['clips'], 'clip')}"
             lines.append(f"  {row['name']:23} {_figure(row['mean'], row['spread'])}  {row['backbone']}{of}")
         blocks.append("\n".join(lines))
     return "\n\n".join(blocks)

@@ -53,6 +53,7 @@ from ..vision import (
     load_insight_faces,
     load_yunet,
 )
+from ..wording import counted
 from .console import check_files, check_frames, check_output, controls_of, loaded, motion_of, say
 from .controlnet import Control
 from .faces import face_refiner
@@ -135,7 +136,7 @@ def face(arguments: argparse.Namespace) -> None:
         forget_record(arguments.output)
         path = convert_video(arguments.video, arguments.output, drawn)
     write_record(path, record, time.perf_counter() - start, plan.report)
-    say(f"{path}: {_counted(len(found.faces), 'frame')}, {_counted(len(plan.paths), 'face')} drawn anew")
+    say(f"{path}: {counted(len(found.faces), 'frame')}, {counted(len(plan.paths), 'face')} drawn anew")
 
 
 def upscale(arguments: argparse.Namespace) -> None:
@@ -215,7 +216,7 @@ def v2v(arguments: argparse.Namespace) -> None:
         forget_record(arguments.output)
         path = convert_video(arguments.video, arguments.output, all_stages)
     write_record(path, record, time.perf_counter() - start, plan.report)
-    frames, faces = _counted(len(found.faces), "frame"), _counted(len(plan.paths), "face")
+    frames, faces = counted(len(found.faces), "frame"), counted(len(plan.paths), "face")
     say(f"{path}: {frames} of {width}x{height}, {faces} drawn anew")
 
 
@@ -308,10 +309,6 @@ def _steps(total: int, title: str) -> Iterator[Callable[[], object]]:
 def _steps_of(options: TileOptions, pieces: list[Piece], steps: int) -> int:
     """That a stage will take."""
     return len(pieces) * steps if options.strength > 0 else 0
-
-
-def _counted(number: int, thing: str) -> str:
-    return f"{number} {thing}{'' if number == 1 else 's'}"
 
 
 def _sampling(arguments: argparse.Namespace) -> Sampling:

@@ -8,7 +8,7 @@ from torch import Tensor
 
 from ..identity import Photo, load_photos
 from ..metrics import ClipScores, Evaluator, FaceEmbedder, as_json, as_text, load_clip, load_dino
-from ..video import CONTAINERS, probe_video, read_video
+from ..video import CONTAINERS, check_whole, probe_video, read_video
 from ..vision import load_insight_faces
 from .cli import SomeFailed
 from .console import best_device, say
@@ -19,11 +19,11 @@ MASK = ".mask"
 
 
 def evaluate(arguments: argparse.Namespace) -> None:
-    """Scores clips one after another; of several, one that cannot be read does not stop the others.
+    """Scores clips one after another; of several, one that cannot be read, or was cut off, does not stop the others.
 
     Raises:
         SomeFailed: which of several clips could not be scored, and why.
-        ValueError: the only clip cannot be read, or what all of them need is not there.
+        ValueError: the only clip cannot be read or was cut off, or what all of them need is not there.
     """
     clips = [clip for clip in arguments.clips if not clip.stem.endswith(MASK)] or arguments.clips
     evaluator = _evaluator(arguments)
@@ -51,8 +51,8 @@ def _evaluator(arguments: argparse.Namespace) -> Evaluator:
         [photo.mask for photo in photos],
         prompt=without_tokens(arguments.prompt),
         unrelated=[photo.image for photo in _photos(arguments.unrelated)],
-        clip=_network(arguments.clip, load_clip),
-        dino=_network(arguments.dino, load_dino),
+        clip=_network("--clip", arguments.clip, load_clip),
+        dino=_network("--dino", arguments.dino, load_dino),
         face=_faces(arguments.insightface),
     )
 
@@ -61,12 +61,15 @@ def _photos(folder: Path | None) -> Sequence[Photo]:
     return [] if folder is None else load_photos(folder)
 
 
-def _network(source: str, load):
+def _network(option: str, source: str, load):
     """From a folder, which wins over a Hugging Face id of the same name."""
     if source == NONE:
         return None
     folder = Path(source)
-    return load(folder if folder.is_dir() else source).to(best_device())
+    try:
+        return load(folder if folder.is_dir() else source).to(best_device())
+    except ValueError as error:
+        raise ValueError(f"{error}; {option} {NONE} leaves its scores out") from error
 
 
 def _faces(pack: Path | None) -> FaceEmbedder | None:
@@ -82,8 +85,17 @@ def _scores(evaluator: Evaluator, clip: Path) -> ClipScores:
     info = probe_video(clip)
     with tqdm(desc=clip.name, total=info.frames or None, unit="frame") as progress:
         return evaluator.score(
-            read_video(clip), _masks(clip), name=str(clip), progress=lambda done: progress.update(done - progress.n)
+            _frames(clip), _masks(clip), name=str(clip), progress=lambda done: progress.update(done - progress.n)
         )
+
+
+def _frames(clip: Path) -> Iterator[Tensor]:
+    """As `read_video`; raises ValueError at the end of one that was cut off."""
+    count = 0
+    for frame in read_video(clip):
+        yield frame
+        count += 1
+    check_whole(clip, count)
 
 
 def _masks(clip: Path) -> Iterator[Tensor] | None:

@@ -9,6 +9,8 @@ from ..identity import TOKEN_SUFFIXES, check_token_name, load_id_token
 from .tokenizer import check_length, clip_tokenizer
 
 _SUBJECT = re.compile(r"""embedding:([^\s,()]*?)(?=[.!?;:'"]*(?:[\s,()]|$))""", re.IGNORECASE)
+_OPENING, _CLOSING = "\0", "\1"  # stand for parentheses that belong to no weight
+_WEIGHTED = re.compile(r"\((.*)\)", re.DOTALL)
 _WEIGHT = re.compile(r":\s*[\d.]+\s*\)")
 
 
@@ -43,13 +45,40 @@ def tokens_in(prompt: str, embeddings: Path | None) -> dict[str, Path]:
 
 
 def without_tokens(prompt: str) -> str:
-    """A prompt without `embedding:NAME`, which other text encoders do not know; the noun behind it stays."""
-    return " ".join(_SUBJECT.sub("", prompt).split())
+    r"""A prompt for text encoders that know only words: without `embedding:NAME`, but with the noun behind it, and
+    without weights and their parentheses, `(words:1.2)`. Both as ComfyUI reads them, so `\(` is a parenthesis."""
+    escaped = prompt.replace(r"\(", _OPENING).replace(r"\)", _CLOSING)
+    words = " ".join(_unweighted(_SUBJECT.sub("", escaped)).split())
+    return words.replace(_OPENING, "(").replace(_CLOSING, ")")
 
 
 def prompt_of_token(name: str, embeddings: Path | None) -> str:
     """What to write for a token's subject: its name and its noun; raises ValueError where there is none."""
     return load_id_token(_file(check_token_name(name), embeddings)).prompt
+
+
+def _unweighted(prompt: str) -> str:
+    """Without weights; a space wherever one begins or ends, since ComfyUI reads what is between by itself."""
+    parts, depth = [""], 0
+    for letter in prompt:
+        if letter == "(" and depth == 0:
+            parts.append("")
+        parts[-1] += letter
+        depth += (letter == "(") - (letter == ")")
+        if letter == ")" and depth == 0:
+            parts.append("")
+    return " ".join(
+        _unweighted(_without_weight(match[1])) if (match := _WEIGHTED.fullmatch(part)) else part for part in parts
+    )
+
+
+def _without_weight(words: str) -> str:
+    before, _, weight = words.rpartition(":")
+    try:
+        float(weight)
+    except ValueError:
+        return words
+    return before or words
 
 
 def _vectors(name: str, embeddings: Path | None) -> Tensor:

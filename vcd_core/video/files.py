@@ -48,7 +48,7 @@ class VideoInfo:
     Attributes:
         height, width: as it is shown, so after turning.
         fps: frames a second, the mean where they do not come evenly.
-        frames: how many there should be; 0 where the file does not say.
+        frames: how many there should be, without those that it says to skip; 0 where the file does not say.
         transparent: whether it has an alpha channel, which is not read.
     """
 
@@ -96,7 +96,7 @@ def probe_video(path: str | Path) -> VideoInfo:
             raise ValueError(f"{path} has no frame that can be read: it is damaged")
         picture, _ = first
         transparent = any(channel.is_alpha for channel in stream.codec_context.format.components)
-        return VideoInfo(*picture.shape[:2], _rate(stream), stream.frames, transparent)
+        return VideoInfo(*picture.shape[:2], _rate(stream), _count(stream), transparent)
 
 
 def read_video(path: str | Path) -> Iterator[Tensor]:
@@ -108,6 +108,15 @@ def read_video(path: str | Path) -> Iterator[Tensor]:
     with _opened(path) as (container, stream):
         for picture, _ in _decoded(path, container, stream):
             yield picture
+
+
+def check_whole(path: str | Path, count: int) -> None:
+    """Raises ValueError if `count` frames were read of a video file that should have more, as one that was cut off."""
+    frames = probe_video(path).frames
+    if count < frames:
+        raise ValueError(
+            f"of {frames} frames that {path} should have {count} are there: it is damaged, copy or make it again"
+        )
 
 
 def convert_video(
@@ -342,6 +351,13 @@ def _decoded(path: str | Path, container, stream) -> Iterator[tuple[Tensor, Frac
 
 def _rate(stream) -> Fraction:
     return stream.average_rate or stream.guessed_rate or DEFAULT_RATE
+
+
+def _count(stream) -> int:
+    """Of its frames, those of the time that is shown: an mp4's edit list can leave out some at either end."""
+    if not stream.duration:
+        return stream.frames
+    return min(stream.frames, round(stream.duration * stream.time_base * _rate(stream)))
 
 
 def _is_even(path: Path, rate: Fraction) -> bool:
