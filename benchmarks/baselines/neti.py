@@ -44,7 +44,7 @@ class Neti:
     def start(self, unet: nn.Module, noun_vectors: Tensor, recipe: Recipe) -> Tensors:
         with torch.random.fork_rng(devices=[]):  # layers draw their first weights from the global generator
             torch.manual_seed(recipe.options.seed)
-            network = Mapper(noun_vectors.mean(0), len(cross_attentions(unet)), self.hidden)
+            network = self._mapper(unet, noun_vectors.mean(0))
         return {name: value.detach() for name, value in network.named_parameters()}
 
     def learn(self, model: StableDiffusion, lesson: Lesson) -> Tensors:
@@ -52,7 +52,7 @@ class Neti:
         trained = as_leaves(
             {name: value.to(noun) for name, value in self.start(model.unet, noun[None], lesson.recipe).items()}
         )
-        mapper = Mapper(noun, len(cross_attentions(model.unet)), self.hidden)
+        mapper = self._mapper(model.unet, noun)
         layered = LayeredModel(**vars(model), mapper=mapper, weights=trained)
         generator = generator_of(lesson.recipe)
 
@@ -70,8 +70,11 @@ class Neti:
     def applied(self, model: StableDiffusion, learned: Tensors, noun: str) -> Iterator[tuple[StableDiffusion, Prompt]]:
         vector = model.embed_words(noun).to(model.device).mean(0)
         weights = {name: value.to(vector) for name, value in learned.items()}
-        mapper = Mapper(vector, len(cross_attentions(model.unet)), self.hidden)
-        yield LayeredModel(**vars(model), mapper=mapper, weights=weights), ["a ", vector[None], noun]
+        layered = LayeredModel(**vars(model), mapper=self._mapper(model.unet, vector), weights=weights)
+        yield layered, ["a ", vector[None], noun]
+
+    def _mapper(self, unet: nn.Module, noun: Tensor) -> "Mapper":
+        return Mapper(noun, len(cross_attentions(unet)), self.hidden)
 
 
 class Mapper(nn.Module):

@@ -297,8 +297,8 @@ def _settings(source: Source, place: Place, settings: object, method: str) -> Ma
             )
         kind = type(getattr(METHODS[method](), name))
         number = _number(value)
-        must_be = "a whole number, 1 or more" if kind is int else "a number above 0"
-        must_be = "a number, 0 or more" if name == WEIGHT else must_be
+        above_0 = "a whole number, 1 or more" if kind is int else "a number above 0"
+        must_be = "a number, 0 or more" if name == WEIGHT else above_0
         if number is None or number < 0 or kind(number) != number or (number == 0 and name != WEIGHT):
             raise source.wrong((*place, name), f"{name} must be {must_be}, not {value!r}")
         found[name] = kind(number)

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from vcd_core.files import sha256_of, unfinished_file
 from vcd_core.identity import fingerprint
-from vcd_core.video import check_whole, read_video, write_video
+from vcd_core.video import check_whole, probe_video, read_video, write_video
 
 from .learned import Learned, method_of, parameters_in
 from .plan import Plan, Row
@@ -246,7 +246,7 @@ def _video(one: Wanted) -> Path:
 def whole_video(file: Path) -> Tensor:
     """(F, H, W, 3) in [0, 1]; raises ValueError where frames are missing."""
     frames = list(read_video(file))
-    check_whole(file, len(frames))
+    check_whole(file, probe_video(file), len(frames))
     return torch.stack(frames)
 
 

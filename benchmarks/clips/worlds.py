@@ -59,8 +59,10 @@ def open_world(source: Source) -> World:
     subjects = _explained(source, "photos", lambda: subjects_in(Path(content["photos"]), nouns))
     checkpoints = {BASE: Path(content["checkpoint"]), **{str(name): Path(file) for name, file in styles.items()}}
     motion = None if motion is None else Path(motion)
-    places = [("checkpoint",), *(("styles", str(name)) for name in styles), *([("motion_module",)] if motion else [])]
-    for place, file in zip(places, [*checkpoints.values(), motion], strict=False):
+    files = {("checkpoint",) if name == BASE else ("styles", name): file for name, file in checkpoints.items()}
+    if motion is not None:
+        files["motion_module",] = motion
+    for place, file in files.items():
         if not file.is_file():
             raise source.wrong(place, f"there is no file {file}: check the name")
     made = _explained(source, "clip", lambda: ClipOptions(**options))

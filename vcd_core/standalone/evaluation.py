@@ -8,7 +8,7 @@ from torch import Tensor
 
 from ..identity import Photo, load_photos
 from ..metrics import ClipScores, Evaluator, FaceEmbedder, as_json, as_text, load_clip, load_dino
-from ..video import CONTAINERS, check_whole, probe_video, read_video
+from ..video import CONTAINERS, VideoInfo, check_whole, probe_video, read_video
 from ..vision import load_insight_faces
 from .cli import SomeFailed
 from .console import best_device, say
@@ -85,17 +85,17 @@ def _scores(evaluator: Evaluator, clip: Path) -> ClipScores:
     info = probe_video(clip)
     with tqdm(desc=clip.name, total=info.frames or None, unit="frame") as progress:
         return evaluator.score(
-            _frames(clip), _masks(clip), name=str(clip), progress=lambda done: progress.update(done - progress.n)
+            _frames(clip, info), _masks(clip), name=str(clip), progress=lambda done: progress.update(done - progress.n)
         )
 
 
-def _frames(clip: Path) -> Iterator[Tensor]:
+def _frames(clip: Path, info: VideoInfo) -> Iterator[Tensor]:
     """As `read_video`; raises ValueError at the end of one that was cut off."""
     count = 0
     for frame in read_video(clip):
         yield frame
         count += 1
-    check_whole(clip, count)
+    check_whole(clip, info, count)
 
 
 def _masks(clip: Path) -> Iterator[Tensor] | None:

@@ -110,12 +110,11 @@ def read_video(path: str | Path) -> Iterator[Tensor]:
             yield picture
 
 
-def check_whole(path: str | Path, count: int) -> None:
+def check_whole(path: str | Path, info: VideoInfo, count: int) -> None:
     """Raises ValueError if `count` frames were read of a video file that should have more, as one that was cut off."""
-    frames = probe_video(path).frames
-    if count < frames:
+    if count < info.frames:
         raise ValueError(
-            f"of {frames} frames that {path} should have {count} are there: it is damaged, copy or make it again"
+            f"of {info.frames} frames that {path} should have {count} are there: it is damaged, copy or make it again"
         )
 
 
