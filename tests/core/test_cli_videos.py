@@ -88,10 +88,16 @@ def test_the_stages_follow_each_other(vcd, files, film, tmp_path, monkeypatch):
     with_faces = frames_of(tmp_path / "out.mp4")
     record = json.loads((tmp_path / "out.mp4.json").read_text())
     assert any("2 to be drawn anew" in line for line in record["report"])
+    code, out, err = vcd(*arguments(files, "v2v", **draw, **{"--min-enlargement": 99}))
+    assert code == 0, err
+    assert "min_enlargement asks for 99: lower it" in out
+    left_alone = frames_of(tmp_path / "out.mp4")
     del draw["--face-prompt"]
     code, _, err = vcd(*arguments(files, "v2v", **draw))
     assert code == 0, err
-    change = (frames_of(tmp_path / "out.mp4") - with_faces).abs().mean((0, 3))
+    without_faces = frames_of(tmp_path / "out.mp4")
+    assert torch.equal(left_alone, without_faces)
+    change = (without_faces - with_faces).abs().mean((0, 3))
     assert change[16:40, 20:44].mean() > 3 * change[56:].mean()
 
 

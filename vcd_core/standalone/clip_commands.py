@@ -170,7 +170,7 @@ def v2v(arguments: argparse.Namespace) -> None:
     for name, given in (("tile-prompt", arguments.tile_prompt), ("tile-controlnet", arguments.tile_controlnet)):
         if given and tiles.upscale_by == 1:
             raise ValueError(f"--{name} is for what --upscale-by enlarges: give a number above 1 there too")
-    crop = CropOptions(arguments.face_size)
+    crop = CropOptions(arguments.face_size, min_enlargement=arguments.min_enlargement)
     faces = RefineOptions(arguments.face_strength, arguments.gamma, arguments.seed, arguments.window, arguments.overlap)
     words = (arguments.prompt, arguments.tile_prompt or arguments.prompt, arguments.negative)
     prompt, tile_prompt, negative = (parse_prompt(one, arguments.embeddings) for one in words)

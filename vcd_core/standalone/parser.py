@@ -156,13 +156,6 @@ def _add_face(commands) -> None:
     face.add_argument("--mask-margin", type=positive_float, default=1.4, help="what is drawn anew over the face's box")
     face.add_argument("--feather", type=fraction, default=0.4, help="part of it in which new fades into old")
     face.add_argument("--upright", action="store_true", help="turn leaning heads upright while they are drawn")
-    face.add_argument(
-        "--min-enlargement",
-        type=not_negative,
-        default=0.0,
-        metavar="TIMES",
-        help="leave faces alone that the square enlarges less than so many times; 0: draw all",
-    )
     add_windows(face)
 
 

@@ -8,6 +8,7 @@ from .argument_values import (
     count,
     file_and_strength,
     fraction,
+    not_negative,
     picture_size,
     positive,
     positive_float,
@@ -81,6 +82,13 @@ def add_faces(command: argparse.ArgumentParser) -> None:
         "--faces", choices=FACE_ORDERS, default=FACE_ORDERS[0], help="how those are counted that are there at once"
     )
     command.add_argument("--which", type=count, help="which of them, from 0; all if not given")
+    command.add_argument(
+        "--min-enlargement",
+        type=not_negative,
+        default=0.0,
+        metavar="TIMES",
+        help="leave faces alone that the square enlarges less than so many times; 0: draw all",
+    )
     command.add_argument(
         "--reference",
         type=Path,
