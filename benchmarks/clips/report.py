@@ -159,7 +159,7 @@ def shown(one: Figure | None, signed: bool = False) -> str:
 
 def _plain(text: str) -> str:
     """As it is, whatever Markdown and HTML make of its characters."""
-    return "".join(f"\\{one}" if one in "\\`*_|[]" else html.escape(one) for one in text)
+    return "".join(f"\\{one}" if one in "\\`*_|[]" else html.escape(one, quote=False) for one in text)
 
 
 def _table(head: Sequence[str], lines: Iterable[Sequence[str]]) -> str:
