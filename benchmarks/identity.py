@@ -51,7 +51,7 @@ def main() -> int:
 
 
 def run_plan(arguments: argparse.Namespace) -> None:
-    """Makes what is missing of a plan, and its report.
+    """Makes what is missing of a plan, and its report, after Ctrl-C as well.
 
     Raises:
         MissingPackage: something is not installed, which it says before the first clip.
@@ -70,7 +70,7 @@ def run_plan(arguments: argparse.Namespace) -> None:
         return
     from benchmarks.baselines.sizes import readable
     from benchmarks.clips.plan import plan_of, read_source
-    from benchmarks.clips.report import copy_report, write_report
+    from benchmarks.clips.report import check_elsewhere, copy_report, write_report
     from benchmarks.clips.running import make_here, run, say, wanted_clips
     from benchmarks.clips.worlds import open_world
 
@@ -78,6 +78,8 @@ def run_plan(arguments: argparse.Namespace) -> None:
     make = make_here if arguments.ray is None else on_ray(arguments.ray, partial(open_world, source))
     world = open_world(source)
     plan = plan_of(source, world)
+    if arguments.docs is not None:
+        check_elsewhere(plan, arguments.docs)
     outcome = run(plan, world, say, make)
     command = shlex.join(["python", "-m", "benchmarks.identity", str(arguments.plan)])
     report = write_report(plan, world, outcome, command)
@@ -88,6 +90,8 @@ def run_plan(arguments: argparse.Namespace) -> None:
     for name, count in outcome.parameters.items():
         say(f"{name}: {count:,} trained numbers, a file of {readable(outcome.sizes[name])}")
     say(f"{report.page}: {sum(map(len, outcome.clips.values()))} of {sum(1 for _ in wanted_clips(plan))} clips")
+    if outcome.stopped:
+        raise KeyboardInterrupt
     if outcome.failed:
         raise SomeFailed(f"{len(outcome.failed)} clips could not be made: {report.page} says which and why")
 

@@ -35,6 +35,7 @@ SCORES = {
     "temporal, CLIP": 1,
     "temporal, DINO": 1,
     "face similarity": 1,
+    "faces seen": 0,
     "motion amplitude": 0,
     "flicker": -1,
 }
@@ -45,6 +46,7 @@ MEANINGS = {
     "temporal, CLIP": "cosine of each frame and the next, by {clip}",
     "temporal, DINO": "the same, by {dino}",
     "face similarity": "cosine of the largest face of every frame and that of every photo, by {face}",
+    "faces seen": "share of the frames in which {face} finds a face; the others do not count in the similarity",
     "motion amplitude": f"mean length of the flow from frame to frame, over the picture's diagonal, by {FLOW}",
     "flicker": f"mean square of what differs when the next frame is laid over by its flow, by {FLOW}",
 }
@@ -121,8 +123,8 @@ class Networks:
         return {name: "none, so it is missing" if one == NONE else one for name, one in named.items()}
 
     def identified(self) -> list:
-        """What scores follow from: names, and of what lies in folders the files."""
-        return [[str(one), *_weights_in(Path(str(one)))] for one in (self.clip, self.dino, self.face)]
+        """What scores follow from: of what lies in folders the weights, wherever they are, or else names."""
+        return [_weights_in(Path(str(one))) or [str(one)] for one in (self.clip, self.dino, self.face)]
 
 
 def _weights_in(folder: Path) -> list[str]:
@@ -236,8 +238,11 @@ class FolderWorld:
 
     def score(self, subject: str, prompt: str, clip: Tensor) -> dict[str, float]:
         evaluator = self.evaluator(subject).with_prompt(prompt.replace("{}", f"a {self.of[subject].noun}"))
-        scores = evaluator.score(clip).scores
-        return {one.name: one.mean for one in scores if not one.missing and one.name in self.scores}
+        found = {one.name: one for one in evaluator.score(clip).scores}
+        scores = {name: one.mean for name, one in found.items() if not one.missing and name in self.scores}
+        if evaluator.knows_a_face:
+            scores["faces seen"] = len(found["face similarity"].values) / len(clip)
+        return scores
 
     def _evaluator(self, subject: str) -> Evaluator:
         """One for all clips of a subject, whose photos are looked at once."""

@@ -18,6 +18,7 @@ from vcd_core.standalone.model import StableDiffusion
 from .plan import Row
 from .world import World
 
+MARGIN = "mask_margin"  # of the recipe; the rest that a row may change is of its options
 VERSION = 1  # of pictures of a class, and of what methods learn: raise it when either would be another
 VERSIONS = {"lora": 3, "dreambooth": 3, "svdiff": 3, "neti": 3}  # of methods whose own is not that one
 
@@ -37,6 +38,9 @@ def lesson_of(world: World, row: Row, subject: str) -> tuple[list[Photo], Recipe
     Captions are for rows that ask for them: publications compared here learn without.
     """
     photos, recipe = world.photos(subject), world.recipe(subject)
+    of_the_loop = {name: value for name, value in row.recipe.items() if name != MARGIN}
+    margin = row.recipe.get(MARGIN, recipe.mask_margin)
+    recipe = replace(recipe, mask_margin=margin, options=replace(recipe.options, **of_the_loop))
     if row.steps:
         recipe = replace(recipe, options=replace(recipe.options, steps=row.steps))
     if not row.captions:
@@ -60,7 +64,8 @@ class Learned:
 
     def file(self, row: Row, subject: str) -> Path:
         """Where it is kept, whether it is there yet or not; rows that learn the same share a file."""
-        key = (row.method, tuple(row.settings.items()), row.steps, row.masks, row.captions, subject)
+        changed = (*row.settings.items(), *row.recipe.items())
+        key = (row.method, changed, row.steps, row.masks, row.captions, subject)
         if key not in self.files:
             photos, recipe = lesson_of(self.world, row, subject)
             parts = [VERSIONS.get(row.method, VERSION), method_of(row), photos, recipe, self._base()]

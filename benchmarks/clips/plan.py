@@ -22,6 +22,7 @@ class Row:
         method: a name in `METHODS`, or what made the clips in `videos`.
         ablation: what differs from the method as it is; "" for nothing.
         settings: of the method, besides their defaults.
+        recipe: what of our own recipe differs from the world's.
         steps: of learning; None for the world's.
         masks, captions: whether photos come with theirs.
         videos: a folder of clips that are there, SUBJECT_PROMPT_SEED.mp4 with the prompt's number from 1; None to make
@@ -33,6 +34,7 @@ class Row:
     method: str
     ablation: str
     settings: Mapping[str, float]
+    recipe: Mapping[str, float]
     steps: int | None
     masks: bool
     captions: bool
@@ -131,8 +133,11 @@ PLAN_KEYS = {
     "rows": "a list of rows",
     "claims": "a list of published orderings",
 }
-HOW_MADE = ("settings", "steps", "masks", "captions", "gamma", "stage", "style")
+HOW_MADE = ("settings", "recipe", "steps", "masks", "captions", "gamma", "stage", "style")
 WEIGHT = "prior_weight"  # the setting that may be 0
+OURS = "vcd"  # the method that learns by the world's recipe
+RECIPE = {"context_weight": math.inf, "mask_margin": 0.5, "decay": 1.0, "hold_norm": True}
+"""What a row may change of it, and the most that it may be."""
 CLAIM_KEYS = {
     "more": "a row's name",
     "less": "another's",
@@ -143,6 +148,7 @@ ROW_KEYS = {
     "method": f"one of {', '.join(METHODS)}",
     "name": "a text for the table",
     "settings": "of the method, such as rate: 1e-4",
+    "recipe": f"of {OURS}, such as context_weight: 0",
     "steps": "of learning, instead of the world's",
     "masks": "true or false",
     "captions": "true or false",
@@ -245,6 +251,7 @@ def _row(source: Source, place: Place, row: object, world: World, whole: tuple[S
     if videos is not None and (given := [key for key in HOW_MADE if key in row]):
         raise source.wrong((*place, given[0]), f"a row of videos takes no {given[0]}: they are made already")
     settings = _settings(source, (*place, "settings"), row.get("settings", {}), method)
+    recipe = _recipe(source, (*place, "recipe"), row.get("recipe", {}), method)
     steps = row.get("steps")
     if steps is not None:
         _counted(source, (*place, "steps"), steps, 1, 10**6, "steps of learning")
@@ -261,7 +268,7 @@ def _row(source: Source, place: Place, row: object, world: World, whole: tuple[S
         "captions": captions,
         f"+ {stage}": stage != STAGES[0],
         f"style {style}": style != world.styles[0],
-        ", ".join(f"{name} {value:g}" for name, value in settings.items()): bool(settings),
+        ", ".join(f"{name} {value:g}" for name, value in (settings | recipe).items()): bool(settings or recipe),
         f"{steps} steps": steps is not None,
     }
     ablation = row["name"] if "name" in row and "method" in row else ", ".join(s for s, yes in differs.items() if yes)
@@ -273,6 +280,7 @@ def _row(source: Source, place: Place, row: object, world: World, whole: tuple[S
         method,
         ablation,
         settings,
+        recipe,
         steps,
         masks,
         captions,
@@ -302,6 +310,26 @@ def _settings(source: Source, place: Place, settings: object, method: str) -> Ma
         if number is None or number < 0 or kind(number) != number or (number == 0 and name != WEIGHT):
             raise source.wrong((*place, name), f"{name} must be {must_be}, not {value!r}")
         found[name] = kind(number)
+    return found
+
+
+def _recipe(source: Source, place: Place, recipe: object, method: str) -> Mapping[str, float]:
+    if not isinstance(recipe, dict):
+        raise source.wrong(place, "recipe is a table, such as {context_weight: 0}")
+    if recipe and method != OURS:
+        raise source.wrong(place, f"the recipe is of {OURS} alone: take it out, or see whether {method} has a setting")
+    found = {}
+    for name, value in recipe.items():
+        if name not in RECIPE:
+            raise source.wrong((*place, name), f"the recipe has no {name!r}; a row may change {', '.join(RECIPE)}")
+        if RECIPE[name] is True:
+            found[name] = _typed(source, (*place, name), value, bool)
+            continue
+        number = _number(value)
+        if number is None or not 0 <= number <= RECIPE[name]:
+            most = "" if RECIPE[name] == math.inf else f" to {RECIPE[name]:g}"
+            raise source.wrong((*place, name), f"{name} must be a number from 0{most}, not {value!r}")
+        found[name] = number
     return found
 
 

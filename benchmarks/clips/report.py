@@ -35,7 +35,7 @@ img { max-width: 100% }
 VERDICTS = {
     "above": "better",
     "below": "**worse**",
-    "level": "no different",
+    "level": "not told apart",
     "unknown": f"not to be told (fewer than {FEWEST} subjects)",
 }
 Rows = Mapping[str, Sequence[Scored]]
@@ -88,6 +88,12 @@ def copy_report(plan: Plan, outcome: Outcome, report: Report, folder: Path) -> N
             unfinished.write_bytes(content)
 
 
+def check_elsewhere(plan: Plan, folder: Path) -> None:
+    """Raises ValueError for the plan's own folder, which has clips of earlier plans too."""
+    if folder.resolve() == plan.out.resolve():
+        raise ValueError(f"{folder} is the plan's own folder, where the report is anyway: give --docs another")
+
+
 def _parts(
     plan: Plan, world: World, outcome: Outcome, rows: Rows, sheets: Mapping[str, str], command: str
 ) -> Iterator[str]:
@@ -102,8 +108,9 @@ def _parts(
     )
     yield (
         "↑ more is better, ↓ less is. Figures are means over subjects, of each one's mean over clips, and in brackets "
-        f"their 95 % intervals: 2.5th to 97.5th percentile of the means of {RESAMPLINGS:,} bootstrap samples of the "
-        f"subjects. Of few subjects such intervals are too narrow; of fewer than {FEWEST} nothing is concluded here."
+        f"their 95 % intervals: percentiles of the means of {RESAMPLINGS:,} bootstrap samples of the subjects, as far "
+        "out as Student's t says for so many subjects (expanded percentile interval; Hesterberg, 2015). Of fewer than "
+        f"{FEWEST} subjects nothing is concluded here; of many differences one in twenty has no 0 by chance."
     )
     first = plan.rows[0]
     own = [row.name for row in plan.rows if row.method == first.method and row.name != first.name]
@@ -132,8 +139,15 @@ def _parts(
     yield "## What is trained and stored for a subject"
     yield _table(
         ["", "trained numbers", "file"],
-        ([name, f"{count:,}", readable(outcome.sizes[name])] for name, count in outcome.parameters.items()),
+        (
+            [name, f"{outcome.parameters[name]:,}", readable(outcome.sizes[name])]
+            if name in outcome.parameters
+            else [name, "–", "–"]
+            for name in (row.name for row in plan.rows if row.videos is None)
+        ),
     )
+    if any(row.videos is None and row.name not in outcome.parameters for row in plan.rows):
+        yield "–: what it learned is not in this folder any more, or nothing is learned yet."
     if rows:
         yield "## Plot"
         yield f"{_of_what(len(in_all(rows)))} Lines are the 95 % intervals."

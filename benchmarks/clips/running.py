@@ -48,12 +48,14 @@ class Outcome:
         clips: by row, those that are there.
         failed: clips that could not be made, and why.
         parameters, sizes: by row, how many numbers were learned of a subject, and the mean bytes of their file.
+        stopped: by Ctrl-C, so that more is to be made.
     """
 
     clips: Mapping[str, list[Scored]]
     failed: list[tuple[str, str]]
     parameters: Mapping[str, int]
     sizes: Mapping[str, float]
+    stopped: bool = False
 
 
 def wanted_clips(plan: Plan) -> Iterator[Wanted]:
@@ -129,12 +131,20 @@ def run(
                     todo[key] = one
             return todo
 
-        for one, scored, why in make(Work(plan, world, learned, groups, missing, say)):
-            if scored is None:
-                fail(one, why)
-            else:
-                store.add(scored)
-                done[scored.fingerprint] = scored
+        stopped = False
+        try:
+            for one, scored, why in make(Work(plan, world, learned, groups, missing, say)):
+                if scored is None:
+                    fail(one, why)
+                else:
+                    store.add(scored)
+                    done[scored.fingerprint] = scored
+        except KeyboardInterrupt:
+            stopped = True
+            for one in wanted:  # those that it did not come to, some of which are there from before
+                if _key(one) not in keys:
+                    with suppress(ValueError, OSError):
+                        keys[_key(one)] = clip_fingerprint(one, world, learned)
     clips: dict[str, list[Scored]] = {row.name: [] for row in plan.rows}
     lacking = 0
     for one in wanted:
@@ -146,7 +156,7 @@ def run(
             f"of {lacking} clips that were made before there is no picture or video, which the plan did not ask for "
             f"then: take their lines out of {plan.out / CLIPS} to make them again"
         )
-    return Outcome(clips, failed, *_sizes(plan, learned, clips))
+    return Outcome(clips, failed, *_sizes(plan, learned, clips), stopped)
 
 
 def clip_fingerprint(one: Wanted, world: World, learned: Learned) -> str:

@@ -1,5 +1,6 @@
 """The identity benchmark on a checkpoint and folders of photos, on models of a few channels."""
 
+import csv
 import json
 import shutil
 import sys
@@ -63,7 +64,7 @@ def test_the_command_scores_every_clip_against_its_subject_s_photos_and_prompt(r
     assert clips.keys() == {(subject, prompt) for subject in SUBJECTS for prompt in PROMPTS}
     clip_network, dino = load_clip(networks["clip_scores"]), load_dino(networks["dino_scores"])
     for (subject, prompt), (clip, photos, scores) in clips.items():
-        assert scores.keys() == folders.SCORES.keys() - {"face similarity"}
+        assert scores.keys() == folders.SCORES.keys() - {"face similarity", "faces seen"}
         for name, network in (("CLIP-I", clip_network), ("DINO", dino)):
             alike = reference_similarity(
                 network.embed_images(list(clip)), network.embed_images([one.image for one in photos])
@@ -82,6 +83,29 @@ def test_a_caption_of_photos_is_asked_for_in_vain_and_the_rest_is_made(run, tmp_
     made = (tmp_path / "out/clips.csv").read_text(encoding="utf-8").splitlines()[1:]
     assert len(made) == len(SUBJECTS) * len(PROMPTS)
     assert "take the row of captions out" in (tmp_path / "out/index.html").read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize(("without", "expected"), [(slice(1), 2 / 3), (slice(None), 0)])
+def test_frames_without_a_face_are_told_of(without, expected, run, tmp_path, monkeypatch):
+    """They leave the likeness of faces as it is, so that it alone would hide them."""
+
+    class Faces:
+        name = "faces"
+
+        def embed_images(self, images):
+            rows = torch.ones(len(images), 2)
+            if images[0].shape[0] == 64:  # frames, not photos
+                rows[without] = torch.nan
+            return rows
+
+    (tmp_path / "faces").mkdir()
+    monkeypatch.setattr(folders, "load_insight_faces", lambda folder: SimpleNamespace(name="faces"))
+    monkeypatch.setattr(folders, "FaceEmbedder", lambda detector, name: Faces())
+    assert run(["  - {method: noun}"], face_scores=tmp_path / "faces") == 0
+    with (tmp_path / "out/clips.csv").open(encoding="utf-8") as lines:
+        for clip in csv.DictReader(lines):
+            assert float(clip["faces seen"]) == pytest.approx(expected)
+            assert bool(clip["face similarity"]) == bool(expected)
 
 
 def test_photos_are_looked_at_once_for_all_clips_of_their_subject(run, monkeypatch):
@@ -193,7 +217,8 @@ def test_other_weights_of_what_scores_score_anew(networks, tmp_path):
     dino = shutil.copytree(networks["dino_scores"], tmp_path / "dino")
     one = folders.Networks(clip="none", dino=str(dino))
     before = one.identified()
-    assert one.identified() == before
+    moved = folders.Networks(clip="none", dino=str(shutil.copytree(dino, tmp_path / "moved")))
+    assert one.identified() == moved.identified() == before
     weights = next(file for file in dino.iterdir() if file.suffix in folders.WEIGHTS)
     weights.write_bytes(weights.read_bytes()[:-1] + b"x")
     assert one.identified() != before

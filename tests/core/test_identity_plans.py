@@ -68,6 +68,16 @@ def real_methods(monkeypatch):
         ('prompts: ["a {}"]\nrows:\n  - {name: x, videos: 3}', 4, "videos must be a text, not 3"),
         ('prompts: ["a {}"]\nrows:\n  - {method: vcd, settings: {rate: -1}}', 4, "rate must be a number above 0"),
         ('prompts: ["a {}"]\nrows:\n  - {method: vcd, settings: {rate: 0}}', 4, "rate must be a number above 0"),
+        ('prompts: ["a {}"]\nrows:\n  - {method: vcd, recipe: 1}', 4, "recipe is a table"),
+        ('prompts: ["a {}"]\nrows:\n  - {method: lora, recipe: {decay: 0}}', 4, "recipe is of vcd alone"),
+        ('prompts: ["a {}"]\nrows:\n  - {method: vcd, recipe: {lr: 0}}', 4, "no 'lr'; a row may change context_weight"),
+        ('prompts: ["a {}"]\nrows:\n  - {method: vcd, recipe: {decay: 2}}', 4, "decay must be a number from 0 to 1"),
+        ('prompts: ["a {}"]\nrows:\n  - {method: vcd, recipe: {hold_norm: 1}}', 4, "hold_norm must be true or false"),
+        (
+            'prompts: ["a {}"]\nrows:\n  - {method: vcd, recipe: {context_weight: -1}}',
+            4,
+            "context_weight must be a number from 0, not -1",
+        ),
         ('prompts: ["a {}"]\nrows:\n  - {method: vcd, settings: {rate: true}}', 4, "rate must be a number above 0"),
         ('prompts: ["a {}"]\nrows:\n  - {name: x, videos: y, gamma: 0.4}', 4, "a row of videos takes no gamma"),
         (

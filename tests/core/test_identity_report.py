@@ -7,9 +7,10 @@ import numpy as np
 import pytest
 from anywhere import COUNT, PLAN, Anywhere
 from PIL import Image
+from scipy import stats
 
 from benchmarks import identity
-from benchmarks.clips import report, running, store, summary
+from benchmarks.clips import report, running, store, summary, worlds
 
 pytestmark = pytest.mark.usefixtures("pretended")
 
@@ -25,6 +26,15 @@ def test_the_interval_is_that_of_a_mean_over_subjects():
     assert (found.low, found.high) == pytest.approx((means.mean() - half, means.mean() + half), abs=0.1 * half)
     assert (found.subjects, found.clips) == (200, 400)
     assert summary.figure([]) is None
+
+
+def test_the_interval_of_few_subjects_is_as_wide_as_student_s_t_says():
+    values = np.random.default_rng(6).normal(2.0, 1.0, 16)
+    found = summary.figure((f"s{number}", value) for number, value in enumerate(values))
+    low, high = stats.t.interval(0.95, 15, values.mean(), stats.sem(values))
+    assert found.high - found.low == pytest.approx(high - low, rel=0.05)
+    alone = summary.figure([("ann", 0.5), ("ann", 0.7)])
+    assert (alone.low, alone.mean, alone.high) == pytest.approx((0.6, 0.6, 0.6))
 
 
 def scored(subject, prompt, seed, **scores):
@@ -179,6 +189,53 @@ def test_packages_that_are_missing_are_named_before_the_first_clip(monkeypatch, 
     monkeypatch.setattr(sys, "argv", ["identity"])
     assert identity.main() == 2
     assert "needs the packages Markdown, peft, which are not installed: pip install" in capsys.readouterr().err
+
+
+@pytest.fixture
+def command(monkeypatch, tmp_path):
+    """The benchmark's exit code for a plan in a world."""
+
+    def call(world, *options):
+        (tmp_path / "plan.yaml").write_text(f"out: {tmp_path / 'out'}\n{PLAN}", encoding="utf-8")
+        monkeypatch.setattr(worlds, "open_world", lambda source: world)
+        monkeypatch.setattr(sys, "argv", ["identity", str(tmp_path / "plan.yaml"), *options])
+        return identity.main()
+
+    return call
+
+
+def test_a_run_that_is_stopped_reports_what_is_there(command, tmp_path):
+    """What an earlier run left of rows that it did not come to, too."""
+
+    def stop(number):
+        if number == 3:
+            raise KeyboardInterrupt
+
+    assert command(Anywhere()) == 0
+    file = tmp_path / "out/clips.csv"
+    header, *lines = file.read_text(encoding="utf-8").splitlines(keepends=True)
+    file.write_text("".join([header, *(line for line in lines if ",vcd," not in line)]), encoding="utf-8")
+    assert command(Anywhere(stop)) == 130
+    page = (tmp_path / "out/index.html").read_text(encoding="utf-8")
+    assert f": {2 + 4} clips, 0 missing" in page
+
+
+def test_the_report_is_not_put_in_place_of_the_plan_s_own_clips(command, tmp_path, capsys):
+    world = Anywhere()
+    assert command(world, "--docs", str(tmp_path / "here/../out")) == 2
+    assert "is the plan's own folder" in capsys.readouterr().err
+    assert world.made == 0
+
+
+def test_rows_whose_files_are_gone_stand_in_the_table_of_sizes(planned):
+    one, world = planned(), Anywhere()
+    outcome = running.run(one, world)
+    for file in (one.out / running.LEARNED).glob("lora*"):
+        file.unlink()
+    again = running.run(one, world)
+    assert outcome.parameters == {"vcd": 1, "lora": 1}
+    text = report.write_report(one, world, again, "python -m x").page.with_name("README.md").read_text(encoding="utf-8")
+    assert "| lora | – | – |\n\n–: what it learned is not in this folder" in text
 
 
 def test_a_sheet_begins_with_a_photo_of_each_subject(planned):

@@ -4,12 +4,13 @@ import multiprocessing
 import os
 import signal
 import time
+from dataclasses import replace
 
 import pytest
 import torch
 from anywhere import COUNT, FRAMES, PLAN, PRETENDED, Anywhere, Pretending
 
-from benchmarks.clips import running, store
+from benchmarks.clips import learned, running, store
 from vcd_core.video import write_video
 
 pytestmark = pytest.mark.usefixtures("pretended")
@@ -42,9 +43,10 @@ def test_a_run_that_was_stopped_at_any_clip_goes_on(when, planned, unbroken):
             raise KeyboardInterrupt
 
     one, first, second = planned(), Anywhere(stop), Anywhere()
-    with pytest.raises(KeyboardInterrupt):
-        running.run(one, first)
-    running.run(one, second)
+    outcome = running.run(one, first)
+    assert outcome.stopped
+    assert sum(map(len, outcome.clips.values())) == when - 1
+    assert not running.run(one, second).stopped
     assert lines_of(one) == unbroken
     assert (first.made, second.made) == (when, COUNT - when + 1)
 
@@ -118,6 +120,18 @@ def test_a_stage_that_is_done_otherwise_is_made_anew_and_no_other(planned):
 def test_a_row_with_steps_of_its_own_learns_by_itself(planned):
     running.run(planned(PLAN + "  - {method: vcd, steps: 7}\n"), Anywhere())
     assert [steps for _, steps in Pretending.learned] == [200] * 4 + [7] * 2
+
+
+def test_a_row_may_change_our_recipe(planned):
+    asked = "{context_weight: 1e-1, mask_margin: 0.25, decay: 0.5, hold_norm: true}"
+    one, world = planned(PLAN + f"  - {{method: vcd, recipe: {asked}}}\n"), Anywhere()
+    row, own = one.rows[-1], world.recipe("ann")
+    options = replace(own.options, context_weight=0.1, decay=0.5, hold_norm=True)
+    assert learned.lesson_of(world, row, "ann")[1] == replace(own, mask_margin=0.25, options=options)
+    assert row.name == "vcd, context_weight 0.1, mask_margin 0.25, decay 0.5, hold_norm 1"
+    files = learned.Learned(world, one.out, 1)
+    assert files.file(row, "ann") != files.file(one.rows[0], "ann")
+    assert learned.lesson_of(world, one.rows[0], "ann")[1] == own
 
 
 def test_photos_have_captions_only_in_a_row_that_asks_for_them(planned):

@@ -114,7 +114,7 @@ class Evaluator:
             ValueError: there are no frames, frames of several sizes, pixels that are no numbers, masks that do not fit,
                 or from the frames themselves.
         """
-        looked_at = [kind for kind in self.networks if kind != "face" or self._knows_a_face()]
+        looked_at = [kind for kind in self.networks if kind != "face" or self.knows_a_face]
         features: dict[str, list[Tensor]] = {kind: [] for kind in looked_at}
         moves, flickers, places = [], [], []
         last, done, shape = None, 0, (0, 0)
@@ -201,7 +201,9 @@ class Evaluator:
         alike = reference_similarity(features["face"][seen], self.references["face"][known])
         return _score(name, self.networks["face"].name, alike, remark)
 
-    def _knows_a_face(self) -> bool:
+    @property
+    def knows_a_face(self) -> bool:
+        """Whether a reference shows one, so that frames are looked at for theirs."""
         return "face" in self.references and bool((~self.references["face"].isnan()).any())
 
     def _by_flow(self, name: str, values: Sequence[Tensor], frames: int) -> Score:
