@@ -83,7 +83,7 @@ def run_plan(arguments: argparse.Namespace) -> None:
     outcome = run(plan, world, say, make)
     command = shlex.join(["python", "-m", "benchmarks.identity", str(arguments.plan)])
     report = write_report(plan, world, outcome, command)
-    if arguments.docs is not None:
+    if arguments.docs is not None and not outcome.stopped:
         copy_report(plan, outcome, report, arguments.docs)
     cases = cases_of(outcome.clips, [name for name, better in world.scores.items() if better > 0])
     sys.stdout.write(json.dumps(as_object("identity", cases)) + "\n" if arguments.json else as_table("identity", cases))

@@ -34,7 +34,7 @@ class Noun:
 class Caption(Noun):
     """Nothing is learned, and nothing left out: what the model draws where words say all of the subject.
 
-    `applied` takes the caption for the noun. What the model draws of words that it knows is what tokens are compared to.
+    `applied` takes the caption for the noun. Tokens are compared to what the model draws of words that it knows.
     """
 
 

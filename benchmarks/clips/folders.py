@@ -26,8 +26,15 @@ from vcd_core.vision import FaceDetector, load_centerface, load_insight_faces
 CUSTOM_CONCEPT, DREAMBOOTH = "dataset.json", "prompts_and_classes.txt"
 HIDDEN = (".", "@eaDir", "__MACOSX")  # what editors, a NAS and macOS leave beside the photos
 NONE = "none"
-WEIGHTS = (".safetensors", ".bin", ".onnx")
+READ = (
+    ".safetensors",
+    ".bin",
+    ".onnx",
+    ".json",
+    ".txt",
+)  # of a network: weights, how pictures are prepared
 BASE = "base"
+SEEN = "faces seen"
 SCORES = {
     "CLIP-I": 1,
     "DINO": 1,
@@ -35,7 +42,7 @@ SCORES = {
     "temporal, CLIP": 1,
     "temporal, DINO": 1,
     "face similarity": 1,
-    "faces seen": 0,
+    SEEN: 0,
     "motion amplitude": 0,
     "flicker": -1,
 }
@@ -46,7 +53,7 @@ MEANINGS = {
     "temporal, CLIP": "cosine of each frame and the next, by {clip}",
     "temporal, DINO": "the same, by {dino}",
     "face similarity": "cosine of the largest face of every frame and that of every photo, by {face}",
-    "faces seen": "share of the frames in which {face} finds a face; the others do not count in the similarity",
+    SEEN: "share of the frames in which {face} finds a face; the others do not count in the similarity",
     "motion amplitude": f"mean length of the flow from frame to frame, over the picture's diagonal, by {FLOW}",
     "flicker": f"mean square of what differs when the next frame is laid over by its flow, by {FLOW}",
 }
@@ -123,13 +130,13 @@ class Networks:
         return {name: "none, so it is missing" if one == NONE else one for name, one in named.items()}
 
     def identified(self) -> list:
-        """What scores follow from: of what lies in folders the weights, wherever they are, or else names."""
-        return [_weights_in(Path(str(one))) or [str(one)] for one in (self.clip, self.dino, self.face)]
+        """What scores follow from: of what lies in folders the files, wherever they are, or else names."""
+        return [_files_in(Path(str(one))) or [str(one)] for one in (self.clip, self.dino, self.face)]
 
 
-def _weights_in(folder: Path) -> list[str]:
+def _files_in(folder: Path) -> list[str]:
     files = folder.iterdir() if folder.is_dir() else ()
-    return [sha256_of(file) for file in sorted(files) if file.suffix in WEIGHTS]
+    return [sha256_of(file) for file in sorted(files) if file.suffix in READ]
 
 
 @functools.cache
@@ -156,7 +163,6 @@ class FolderWorld:
     """
 
     prompts: Sequence[str] = ()
-    scores: Mapping[str, int] = SCORES
     fps = 8.0
 
     def __init__(
@@ -172,7 +178,8 @@ class FolderWorld:
         self.options, self.steps, self.networks = options, steps, networks
         self.subjects, self.styles = tuple(subjects), tuple(checkpoints)
         self.evaluator = functools.lru_cache(maxsize=None)(self._evaluator)
-        self.meanings = {name: text.format(**networks.named()) for name, text in MEANINGS.items()}
+        self.scores = {name: better for name, better in SCORES.items() if networks.face or name != SEEN}
+        self.meanings = {name: MEANINGS[name].format(**networks.named()) for name in self.scores}
         motion = None if motion_file is None else sha256_of(motion_file)
         self.fingerprint = fingerprint(VERSION, motion, options, networks.identified())
         _ = self.embedders  # a clip should not be drawn and then nobody be there to score it
@@ -241,7 +248,7 @@ class FolderWorld:
         found = {one.name: one for one in evaluator.score(clip).scores}
         scores = {name: one.mean for name, one in found.items() if not one.missing and name in self.scores}
         if evaluator.knows_a_face:
-            scores["faces seen"] = len(found["face similarity"].values) / len(clip)
+            scores[SEEN] = len(found["face similarity"].values) / len(clip)
         return scores
 
     def _evaluator(self, subject: str) -> Evaluator:

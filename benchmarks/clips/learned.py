@@ -15,10 +15,9 @@ from vcd_core.files import unfinished_file
 from vcd_core.identity import Photo, Recipe, fingerprint, weights_sample
 from vcd_core.standalone.model import StableDiffusion
 
-from .plan import Row
+from .plan import MARGIN, Row
 from .world import World
 
-MARGIN = "mask_margin"  # of the recipe; the rest that a row may change is of its options
 VERSION = 1  # of pictures of a class, and of what methods learn: raise it when either would be another
 VERSIONS = {"lora": 3, "dreambooth": 3, "svdiff": 3, "neti": 3}  # of methods whose own is not that one
 

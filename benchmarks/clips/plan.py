@@ -136,7 +136,8 @@ PLAN_KEYS = {
 HOW_MADE = ("settings", "recipe", "steps", "masks", "captions", "gamma", "stage", "style")
 WEIGHT = "prior_weight"  # the setting that may be 0
 OURS = "vcd"  # the method that learns by the world's recipe
-RECIPE = {"context_weight": math.inf, "mask_margin": 0.5, "decay": 1.0, "hold_norm": True}
+CONTEXT, MARGIN = "context_weight", "mask_margin"
+RECIPE = {CONTEXT: math.inf, MARGIN: 0.5, "decay": 1.0, "hold_norm": True}
 """What a row may change of it, and the most that it may be."""
 CLAIM_KEYS = {
     "more": "a row's name",
@@ -256,6 +257,8 @@ def _row(source: Source, place: Place, row: object, world: World, whole: tuple[S
     if steps is not None:
         _counted(source, (*place, "steps"), steps, 1, 10**6, "steps of learning")
     masks = _typed(source, (*place, "masks"), row.get("masks", True), bool)
+    if not masks and (recipe.get(CONTEXT, 0) > 0 or MARGIN in recipe):
+        raise source.wrong((*place, "recipe"), f"without masks there is no {CONTEXT} and no {MARGIN}: take them out")
     captions = _typed(source, (*place, "captions"), row.get("captions", False), bool)
     gamma = row.get("gamma", DEFAULT_GAMMA)
     if isinstance(gamma, bool) or not isinstance(gamma, (int, float)) or not 0 <= gamma <= 1:

@@ -13,7 +13,7 @@ from vcd_core.metrics import RESAMPLINGS
 from vcd_core.wording import counted
 
 from .plan import Plan
-from .running import CLIPS, SHOWN, Outcome, frames_file
+from .running import CLIPS, SHOWN, Outcome, frames_file, wanted_clips
 from .store import Scored, lines_of
 from .summary import FEWEST, Figure, differences, figures, in_all, verdict, verdicts
 from .world import World
@@ -184,13 +184,15 @@ def _table(head: Sequence[str], lines: Iterable[Sequence[str]]) -> str:
 
 def _facts(plan: Plan, outcome: Outcome, command: str) -> str:
     there = sum(map(len, outcome.clips.values()))
+    wanted = sum(1 for _ in wanted_clips(plan))
+    lacking = f" of {wanted:,}, as it was stopped" if outcome.stopped else f", {len(outcome.failed)} missing"
     asked = dict.fromkeys(
         f"{counted(len(row.subjects), 'subject')} x {counted(len(row.prompts), 'prompt')} x "
         f"{counted(len(row.seeds), 'seed')} ({_listed(row.seeds)})"
         for row in plan.rows
     )
     return (
-        f"Made by `{command}`: {counted(there, 'clip')}, {len(outcome.failed)} missing; rows of {'; '.join(asked)}. "
+        f"Made by `{command}`: {counted(there, 'clip')}{lacking}; rows of {'; '.join(asked)}. "
         "Every clip's scores stand in clips.csv."
     )
 

@@ -140,7 +140,10 @@ def run(
                     store.add(scored)
                     done[scored.fingerprint] = scored
         except KeyboardInterrupt:
+            if not keys:  # it had hardly begun
+                raise
             stopped = True
+            say("stopped: the report of what is there follows; Ctrl-C again leaves it out")
             for one in wanted:  # those that it did not come to, some of which are there from before
                 if _key(one) not in keys:
                     with suppress(ValueError, OSError):

@@ -64,7 +64,7 @@ def test_the_command_scores_every_clip_against_its_subject_s_photos_and_prompt(r
     assert clips.keys() == {(subject, prompt) for subject in SUBJECTS for prompt in PROMPTS}
     clip_network, dino = load_clip(networks["clip_scores"]), load_dino(networks["dino_scores"])
     for (subject, prompt), (clip, photos, scores) in clips.items():
-        assert scores.keys() == folders.SCORES.keys() - {"face similarity", "faces seen"}
+        assert scores.keys() == folders.SCORES.keys() - {"face similarity", folders.SEEN}
         for name, network in (("CLIP-I", clip_network), ("DINO", dino)):
             alike = reference_similarity(
                 network.embed_images(list(clip)), network.embed_images([one.image for one in photos])
@@ -219,9 +219,11 @@ def test_other_weights_of_what_scores_score_anew(networks, tmp_path):
     before = one.identified()
     moved = folders.Networks(clip="none", dino=str(shutil.copytree(dino, tmp_path / "moved")))
     assert one.identified() == moved.identified() == before
-    weights = next(file for file in dino.iterdir() if file.suffix in folders.WEIGHTS)
-    weights.write_bytes(weights.read_bytes()[:-1] + b"x")
-    assert one.identified() != before
+    for name in ("pytorch_model.bin", "preprocessor_config.json"):
+        content = (dino / name).read_bytes()
+        (dino / name).write_bytes(content[:-1] + b"x")
+        assert one.identified() != before
+        (dino / name).write_bytes(content)
 
 
 def test_a_stage_of_other_settings_makes_other_clips(monkeypatch, tmp_path):

@@ -11,6 +11,7 @@ from scipy import stats
 
 from benchmarks import identity
 from benchmarks.clips import report, running, store, summary, worlds
+from vcd_core.metrics import interval_95
 
 pytestmark = pytest.mark.usefixtures("pretended")
 
@@ -29,6 +30,10 @@ def test_the_interval_is_that_of_a_mean_over_subjects():
 
 
 def test_the_interval_of_few_subjects_is_as_wide_as_student_s_t_says():
+    """Of six: 2.5706 standard errors, which the bootstrap takes for smaller by the root of 5/6 than they are."""
+    below = stats.norm.cdf(-2.5706 * 1.2**0.5)
+    assert interval_95(np.linspace(0, 1, 100001), 6) == pytest.approx((below, 1 - below), abs=2e-5)
+    assert interval_95(np.linspace(0, 1, 100001)) == pytest.approx((0.025, 0.975))
     values = np.random.default_rng(6).normal(2.0, 1.0, 16)
     found = summary.figure((f"s{number}", value) for number, value in enumerate(values))
     low, high = stats.t.interval(0.95, 15, values.mean(), stats.sem(values))
@@ -131,12 +136,12 @@ def test_rows_are_told_over_the_clips_that_all_have(planned):
 
 
 def test_what_was_published_of_a_row_stands_beside_its_figures(planned):
-    text = PLAN.replace("{method: lora", "{method: lora, published: 'DINO 0.522 | so'")
+    text = PLAN.replace("{method: lora", "{method: lora, published: \"DINO's 0.522 | so\"")
     one, world = planned(text), Anywhere()
     report.write_report(one, world, running.run(one, world), "python -m x")
     text = (one.out / report.TEXT).read_text(encoding="utf-8")
     vcd, lora = rows_of(text.replace("\\|", "/"), "Methods")
-    assert (vcd[-2:], lora[-2:]) == (["4 of 2", "–"], ["4 of 2", "DINO 0.522 / so"])
+    assert (vcd[-2:], lora[-2:]) == (["4 of 2", "–"], ["4 of 2", "DINO's 0.522 / so"])
     assert len(rows_of(text, "vcd minus the others")[0]) == len(vcd) - 1
 
 
@@ -205,7 +210,7 @@ def command(monkeypatch, tmp_path):
 
 
 def test_a_run_that_is_stopped_reports_what_is_there(command, tmp_path):
-    """What an earlier run left of rows that it did not come to, too."""
+    """What an earlier run left of rows that it did not come to, too; documents wait for the whole."""
 
     def stop(number):
         if number == 3:
@@ -215,9 +220,19 @@ def test_a_run_that_is_stopped_reports_what_is_there(command, tmp_path):
     file = tmp_path / "out/clips.csv"
     header, *lines = file.read_text(encoding="utf-8").splitlines(keepends=True)
     file.write_text("".join([header, *(line for line in lines if ",vcd," not in line)]), encoding="utf-8")
-    assert command(Anywhere(stop)) == 130
+    assert command(Anywhere(stop), "--docs", str(tmp_path / "docs")) == 130
     page = (tmp_path / "out/index.html").read_text(encoding="utf-8")
-    assert f": {2 + 4} clips, 0 missing" in page
+    assert f": {2 + 4} clips of {COUNT}, as it was stopped" in page
+    assert not (tmp_path / "docs").exists()
+
+
+def test_a_run_that_is_stopped_before_anything_is_known_ends_at_once(command, tmp_path, monkeypatch):
+    def stop(self, style):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(Anywhere, "model", stop)
+    assert command(Anywhere()) == 130
+    assert not (tmp_path / "out/index.html").exists()
 
 
 def test_the_report_is_not_put_in_place_of_the_plan_s_own_clips(command, tmp_path, capsys):
