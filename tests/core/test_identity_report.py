@@ -136,7 +136,7 @@ def test_rows_are_told_over_the_clips_that_all_have(planned):
 
 
 def test_what_was_published_of_a_row_stands_beside_its_figures(planned):
-    text = PLAN.replace("{method: lora", "{method: lora, published: \"DINO's 0.522 | so\"")
+    text = PLAN.replace("{method: lora", '{method: lora, published: "DINO\'s 0.522 | so"')
     one, world = planned(text), Anywhere()
     report.write_report(one, world, running.run(one, world), "python -m x")
     text = (one.out / report.TEXT).read_text(encoding="utf-8")
