@@ -26,13 +26,8 @@ from vcd_core.vision import FaceDetector, load_centerface, load_insight_faces
 CUSTOM_CONCEPT, DREAMBOOTH = "dataset.json", "prompts_and_classes.txt"
 HIDDEN = (".", "@eaDir", "__MACOSX")  # what editors, a NAS and macOS leave beside the photos
 NONE = "none"
-READ = (
-    ".safetensors",
-    ".bin",
-    ".onnx",
-    ".json",
-    ".txt",
-)  # of a network: weights, how pictures are prepared
+READ = (".safetensors", ".bin", ".onnx", ".json", ".txt")
+"""Files of a network's folder that scores follow from: weights, words, how pictures are prepared."""
 BASE = "base"
 SEEN = "faces seen"
 SCORES = {

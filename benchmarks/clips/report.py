@@ -136,6 +136,7 @@ def _parts(
     if plan.claims:
         yield "## Published orderings"
         yield _claims(plan, rows)
+    learning = [row.name for row in plan.rows if row.videos is None]
     yield "## What is trained and stored for a subject"
     yield _table(
         ["", "trained numbers", "file"],
@@ -143,10 +144,10 @@ def _parts(
             [name, f"{outcome.parameters[name]:,}", readable(outcome.sizes[name])]
             if name in outcome.parameters
             else [name, "–", "–"]
-            for name in (row.name for row in plan.rows if row.videos is None)
+            for name in learning
         ),
     )
-    if any(row.videos is None and row.name not in outcome.parameters for row in plan.rows):
+    if not outcome.parameters.keys() >= set(learning):
         yield "–: what it learned is not in this folder any more, or nothing is learned yet."
     if rows:
         yield "## Plot"
