@@ -1,8 +1,10 @@
 """CLIP (arXiv:2103.00020), DINO (arXiv:2104.14294) and DINOv2 (arXiv:2304.07193) as transformers has them."""
 
 from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
@@ -130,10 +132,15 @@ def _name(source: Path | str, config) -> str:
 
 @torch.no_grad()
 def _in_batches(images: Sequence[Tensor], processor, network: nn.Module, features) -> Tensor:
-    rows = []
-    for start in range(0, len(images), BATCH):
+    def prepared(picture: np.ndarray) -> np.ndarray:
+        pixels = (picture.clip(0, 1) * 255).round().astype(np.uint8)
         # The axes are named because the processor would take a picture 3 pixels high for one with channels first.
-        pictures = [(image.clamp(0, 1) * 255).round().byte().cpu().numpy() for image in images[start : start + BATCH]]
-        inputs = processor(images=pictures, input_data_format="channels_last", return_tensors="pt")
-        rows.append(features(inputs["pixel_values"].to(network.device)).float().cpu())
+        return processor(images=pixels, input_data_format="channels_last")["pixel_values"][0]
+
+    rows = []
+    with ThreadPoolExecutor() as pool:  # Pillow and NumPy let other threads run while they work
+        for start in range(0, len(images), BATCH):
+            pictures = [image.float().cpu().numpy() for image in images[start : start + BATCH]]
+            inputs = torch.from_numpy(np.stack(list(pool.map(prepared, pictures))))
+            rows.append(features(inputs.to(network.device)).float().cpu())
     return torch.cat(rows)

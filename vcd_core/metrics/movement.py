@@ -1,7 +1,8 @@
 """How a clip moves and whether it flickers, by optical flow: what smoothness hides, since a still is the smoothest."""
 
 from collections.abc import Sequence
-from functools import lru_cache
+from concurrent.futures import ThreadPoolExecutor
+from functools import lru_cache, partial
 
 import numpy as np
 import torch
@@ -36,18 +37,24 @@ def motion_and_flicker(clip: Tensor | Sequence[Tensor]) -> tuple[Tensor, Tensor]
     factor = WORKING_SIDE / max(height, width)
     size = tuple(max(SMALLEST_SIDE, round(factor * side)) for side in (width, height))
     interpolation = cv2.INTER_AREA if factor < 1 else cv2.INTER_CUBIC
-    frames = [cv2.resize(_pixels(frame), size, interpolation=interpolation).clip(0, 1) for frame in clip]
-    grey = [_grey(frame) for frame in frames]
+    resized = partial(cv2.resize, dsize=size, interpolation=interpolation)
+    with ThreadPoolExecutor() as pool:  # OpenCV and NumPy let other threads run while they work
+        frames = [frame.clip(0, 1) for frame in pool.map(resized, [_pixels(frame) for frame in clip])]
+        pairs = list(pool.map(_amplitude_and_error, frames, frames[1:]))
+    amplitudes, errors = torch.tensor(pairs, dtype=torch.float64).reshape(-1, 2).unbind(1)
+    return amplitudes, errors
+
+
+def _amplitude_and_error(frame: np.ndarray, following: np.ndarray) -> tuple[float, float]:
+    cv2 = import_cv2()
     search = cv2.DISOpticalFlow_create(cv2.DISOPTICAL_FLOW_PRESET_FAST)  # the finer presets take five times as long
-    amplitudes, errors = [], []
-    for number in range(len(frames) - 1):
-        there = search.calc(grey[number], grey[number + 1], None)
-        back = laid_over(search.calc(grey[number + 1], grey[number], None), there)
-        amplitudes.append(np.sqrt(_squares(there)).mean() / np.hypot(*size))
-        seen = _agree(there, back)
-        squares = _squares(frames[number] - laid_over(frames[number + 1], there)) / 3
-        errors.append(squares[seen].mean() if seen.any() else np.nan)
-    return torch.tensor(amplitudes, dtype=torch.float64), torch.tensor(errors, dtype=torch.float64)
+    pair = _grey(frame), _grey(following)
+    there = search.calc(*pair, None)
+    back = laid_over(search.calc(*pair[::-1], None), there)
+    seen = _agree(there, back)
+    squares = _squares(frame - laid_over(following, there)) / 3
+    error = squares[seen].mean() if seen.any() else np.nan
+    return np.sqrt(_squares(there)).mean() / np.hypot(*frame.shape[:2]), error
 
 
 def _agree(there: np.ndarray, back: np.ndarray) -> np.ndarray:
@@ -60,7 +67,7 @@ def _agree(there: np.ndarray, back: np.ndarray) -> np.ndarray:
 
 def _squares(values: np.ndarray) -> np.ndarray:
     """(H, W, C) -> (H, W), summed over C."""
-    return np.einsum("hwc,hwc->hw", values, values)
+    return sum(plane * plane for plane in np.moveaxis(values, -1, 0))  # three times as fast as by np.einsum
 
 
 def steadiness(clip: Tensor, where: Tensor, scale: int = 1) -> float:
