@@ -1,8 +1,9 @@
 """Makes and scores the clips that are not there yet."""
 
+import re
 import sys
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import nullcontext, suppress
 from dataclasses import dataclass
 from itertools import groupby, product
@@ -149,11 +150,11 @@ def run(
                     with suppress(ValueError, OSError):
                         keys[_key(one)] = clip_fingerprint(one, world, learned)
     clips: dict[str, list[Scored]] = {row.name: [] for row in plan.rows}
-    lacking = 0
+    lacking, videos = 0, {file.stem.rpartition("-")[2] for file in (plan.out / VIDEOS).glob("*/*.mp4")}
     for one in wanted:
         if (clip := done.get(keys.get(_key(one)))) is not None:
             clips[one.row.name].append(clip)
-            lacking += clip.of == (one.row.method, one.row.ablation) and _lacks(one, clip.fingerprint, plan)
+            lacking += clip.of == (one.row.method, one.row.ablation) and _lacks(one, clip.fingerprint, plan, videos)
     if lacking:
         say(
             f"of {lacking} clips that were made before there is no picture or video, which the plan did not ask for "
@@ -221,7 +222,8 @@ def _keep(one: Wanted, clip: Tensor, plan: Plan, world: World, key: str) -> None
         with unfinished_file(frames_file(plan, key)) as unfinished:
             Image.fromarray(pixels).save(unfinished, format="JPEG", quality=90)
     if _is_kept(one, plan):
-        write_video(_kept_video(one, plan), clip, world.fps)
+        folder = plan.out / VIDEOS / one.row.name.replace("/", "-")
+        write_video(folder / f"{one.stem}-{key}.mp4", clip, world.fps)
 
 
 def _is_shown(one: Wanted, plan: Plan) -> bool:
@@ -233,15 +235,13 @@ def _is_kept(one: Wanted, plan: Plan) -> bool:
     return plan.keep and one.row.videos is None
 
 
-def _kept_video(one: Wanted, plan: Plan) -> Path:
-    return plan.out / VIDEOS / one.row.name.replace("/", "-") / f"{one.stem}.mp4"
+def _lacks(one: Wanted, key: str, plan: Plan, videos: Collection[str]) -> bool:
+    """Whether a clip was made when a plan did not yet ask for what this one keeps of it.
 
-
-def _lacks(one: Wanted, key: str, plan: Plan) -> bool:
-    """Whether a clip was made when a plan did not yet ask for what this one keeps of it."""
-    return (_is_shown(one, plan) and not frames_file(plan, key).exists()) or (
-        _is_kept(one, plan) and not _kept_video(one, plan).exists()
-    )
+    Args:
+        videos: fingerprints of the clips that are kept as videos.
+    """
+    return (_is_shown(one, plan) and not frames_file(plan, key).exists()) or (_is_kept(one, plan) and key not in videos)
 
 
 def frames_file(plan: Plan, key: str) -> Path:
@@ -250,10 +250,18 @@ def frames_file(plan: Plan, key: str) -> Path:
 
 
 def _video(one: Wanted) -> Path:
-    file = one.row.videos / f"{one.stem}.mp4"
-    if not file.is_file():
-        raise ValueError(f"there is no video {file}: its name is SUBJECT_PROMPT_SEED.mp4, the prompt's number from 01")
-    return file
+    """Of a clip that somebody else made, or an earlier run, which puts the fingerprint behind its name."""
+    named = re.compile(rf"{re.escape(one.stem)}(-[0-9a-f]{{16}})?\.mp4")
+    files = sorted(file for file in one.row.videos.iterdir() if named.fullmatch(file.name))
+    if not files:
+        raise ValueError(
+            f"there is no video {one.row.videos / one.stem}.mp4: its name is SUBJECT_PROMPT_SEED.mp4, "
+            "the prompt's number from 01"
+        )
+    if len(files) > 1:
+        listed = " and ".join(file.name for file in files)
+        raise ValueError(f"{one.row.videos} has {listed} for the same clip: take out all but one")
+    return files[0]
 
 
 def whole_video(file: Path) -> Tensor:

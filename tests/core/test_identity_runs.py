@@ -290,6 +290,34 @@ def test_clips_are_kept_only_if_the_plan_says_so(keep, planned):
     assert len(list(one.out.rglob("*.mp4"))) == (COUNT if keep else 0)
 
 
+def test_a_kept_video_is_that_of_its_clip_whatever_the_plan_says_next(planned):
+    """Prompts are numbered, so one put in front takes the number of another."""
+    first = planned(PLAN + "keep: true\n")
+    running.run(first, Anywhere())
+    before = {file: file.read_bytes() for file in first.out.rglob("*.mp4")}
+    more = PLAN.replace("prompts: [", 'prompts: ["a {} in front", ')
+    said = []
+    outcome = running.run(planned(more + "keep: true\n"), Anywhere(), said.append)
+    assert not [line for line in said if "no picture or video" in line]
+    assert {file: file.read_bytes() for file in before} == before
+    kept = {file.stem.rpartition("-")[2] for file in first.out.rglob("*.mp4")}
+    assert {clip.fingerprint for clips in outcome.clips.values() for clip in clips} <= kept
+
+
+def test_kept_videos_are_scored_as_those_of_somebody_else(planned, tmp_path):
+    made = planned(PLAN + "keep: true\n")
+    running.run(made, Anywhere())
+    folder = made.out / running.VIDEOS / "vcd"
+    rows = f'rows:\n  - {{name: theirs, videos: "{folder}"}}\n'
+    again = PLAN[: PLAN.index("rows:")] + rows
+    assert not running.run(planned(again), Anywhere()).failed
+    one = min(folder.iterdir())
+    one.with_name(one.name.replace("-", "-0")[:-5] + ".mp4").write_bytes(one.read_bytes())
+    (_, why), *others = running.run(planned(again), Anywhere()).failed
+    assert not others
+    assert "for the same clip: take out all but one" in why
+
+
 def test_clips_made_before_the_plan_kept_them_are_counted(planned):
     said = []
     running.run(planned(), Anywhere(), said.append)
