@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING
 
 from benchmarks.harness import as_object, as_table, case
 from vcd_core.standalone.cli import MissingPackage, SomeFailed, exit_code
+from vcd_core.wording import counted
 
 if TYPE_CHECKING:
     from benchmarks.clips.running import Made, Work
@@ -86,14 +87,17 @@ def run_plan(arguments: argparse.Namespace) -> None:
     if arguments.docs is not None and not outcome.stopped:
         copy_report(plan, outcome, report, arguments.docs)
     cases = cases_of(outcome.clips, [name for name, better in world.scores.items() if better > 0])
-    sys.stdout.write(json.dumps(as_object("identity", cases)) + "\n" if arguments.json else as_table("identity", cases))
+    if arguments.json:
+        print(json.dumps(as_object("identity", cases)))
+    elif cases:
+        print(as_table("identity", cases), end="")
     for name, count in outcome.parameters.items():
         say(f"{name}: {count:,} trained numbers, a file of {readable(outcome.sizes[name])}")
     say(f"{report.page}: {sum(map(len, outcome.clips.values()))} of {sum(1 for _ in wanted_clips(plan))} clips")
     if outcome.stopped:
         raise KeyboardInterrupt
     if outcome.failed:
-        raise SomeFailed(f"{len(outcome.failed)} clips could not be made: {report.page} says which and why")
+        raise SomeFailed(f"{counted(len(outcome.failed), 'clip')} could not be made: {report.page} says which and why")
 
 
 def on_ray(address: str, open_world: Callable[[], "World"]) -> Callable[["Work"], Iterator["Made"]]:

@@ -1,4 +1,7 @@
-"""Pictures at another size."""
+"""Pictures at another size, and several at once."""
+
+from collections.abc import Callable, Iterable
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import torch
@@ -24,6 +27,15 @@ def resized(
     channels = (Image.fromarray(np.ascontiguousarray(channel)) for channel in np.moveaxis(picture, -1, 0))
     small = (channel.resize(shape[::-1], Image.Resampling.LANCZOS, box=box) for channel in channels)
     return np.stack([np.asarray(channel) for channel in small], -1)
+
+
+def in_threads(work: Callable, *pictures: Iterable) -> list:
+    """`map`, on as many threads as torch has; Pillow, NumPy and OpenCV let other threads run while they work."""
+    threads = torch.get_num_threads()
+    if threads == 1:
+        return list(map(work, *pictures))
+    with ThreadPoolExecutor(threads) as pool:
+        return list(pool.map(work, *pictures))
 
 
 def scaled_size(size: tuple[int, int], factor: float) -> tuple[int, int]:

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field, fields
 from pathlib import Path
 
 from benchmarks.baselines import METHODS
+from vcd_core.wording import counted
 
 from .world import STAGES, World
 
@@ -251,6 +252,8 @@ def _row(source: Source, place: Place, row: object, world: World, whole: tuple[S
         raise source.wrong(place, "a row of videos needs a name")
     if videos is not None and (given := [key for key in HOW_MADE if key in row]):
         raise source.wrong((*place, given[0]), f"a row of videos takes no {given[0]}: they are made already")
+    if videos is not None and not Path(videos).is_dir():
+        raise source.wrong((*place, "videos"), f"there is no folder {videos}")
     settings = _settings(source, (*place, "settings"), row.get("settings", {}), method)
     recipe = _recipe(source, (*place, "recipe"), row.get("recipe", {}), method)
     steps = row.get("steps")
@@ -272,7 +275,7 @@ def _row(source: Source, place: Place, row: object, world: World, whole: tuple[S
         f"+ {stage}": stage != STAGES[0],
         f"style {style}": style != world.styles[0],
         ", ".join(f"{name} {value:g}" for name, value in (settings | recipe).items()): bool(settings or recipe),
-        f"{steps} steps": steps is not None,
+        counted(steps or 0, "step"): steps is not None,
     }
     ablation = row["name"] if "name" in row and "method" in row else ", ".join(s for s, yes in differs.items() if yes)
     chosen = [

@@ -137,16 +137,17 @@ def _parts(
         yield "## Published orderings"
         yield _claims(plan, rows)
     learning = [row.name for row in plan.rows if row.videos is None]
-    yield "## What is trained and stored for a subject"
-    yield _table(
-        ["", "trained numbers", "file"],
-        (
-            [name, f"{outcome.parameters[name]:,}", readable(outcome.sizes[name])]
-            if name in outcome.parameters
-            else [name, "–", "–"]
-            for name in learning
-        ),
-    )
+    if learning:
+        yield "## What is trained and stored for a subject"
+        yield _table(
+            ["", "trained numbers", "file"],
+            (
+                [name, f"{outcome.parameters[name]:,}", readable(outcome.sizes[name])]
+                if name in outcome.parameters
+                else [name, "–", "–"]
+                for name in learning
+            ),
+        )
     if not outcome.parameters.keys() >= set(learning):
         yield "–: what it learned is not in this folder any more, or nothing is learned yet."
     if rows:
@@ -166,9 +167,12 @@ def shown(one: Figure | None, signed: bool = False) -> str:
     """0.585 [0.560, 0.610]; small ones with as many places as they need."""
     if one is None:
         return "–"
+    values = one.mean, one.low, one.high
     places = 3 if abs(one.mean) >= 0.01 or one.mean == 0 else 5
+    if any(value and not round(value, places) for value in values):  # on which side of 0 it lies is to be seen
+        places = max(places, 4)
     sign = "+" if signed else ""
-    mean, low, high = (f"{round(value, places) + 0.0:{sign}.{places}f}" for value in (one.mean, one.low, one.high))
+    mean, low, high = (f"{round(value, places) + 0.0:{sign}.{places}f}" for value in values)
     return f"{mean} [{low}, {high}]"
 
 

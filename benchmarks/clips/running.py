@@ -1,9 +1,9 @@
 """Makes and scores the clips that are not there yet."""
 
-import re
+import shutil
 import sys
 import time
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import nullcontext, suppress
 from dataclasses import dataclass
 from itertools import groupby, product
@@ -140,6 +140,8 @@ def run(
                 else:
                     store.add(scored)
                     done[scored.fingerprint] = scored
+                    if _is_kept(one, plan):
+                        _name_video(one, scored, plan)
         except KeyboardInterrupt:
             if not keys:  # it had hardly begun
                 raise
@@ -150,11 +152,14 @@ def run(
                     with suppress(ValueError, OSError):
                         keys[_key(one)] = clip_fingerprint(one, world, learned)
     clips: dict[str, list[Scored]] = {row.name: [] for row in plan.rows}
-    lacking, videos = 0, {file.stem.rpartition("-")[2] for file in (plan.out / VIDEOS).glob("*/*.mp4")}
+    lacking = 0
     for one in wanted:
-        if (clip := done.get(keys.get(_key(one)))) is not None:
+        clip = done.get(keys.get(_key(one)))
+        if _is_kept(one, plan):
+            _name_video(one, clip, plan)
+        if clip is not None:
             clips[one.row.name].append(clip)
-            lacking += clip.of == (one.row.method, one.row.ablation) and _lacks(one, clip.fingerprint, plan, videos)
+            lacking += clip.of == (one.row.method, one.row.ablation) and _lacks(one, clip.fingerprint, plan)
     if lacking:
         say(
             f"of {lacking} clips that were made before there is no picture or video, which the plan did not ask for "
@@ -222,8 +227,7 @@ def _keep(one: Wanted, clip: Tensor, plan: Plan, world: World, key: str) -> None
         with unfinished_file(frames_file(plan, key)) as unfinished:
             Image.fromarray(pixels).save(unfinished, format="JPEG", quality=90)
     if _is_kept(one, plan):
-        folder = plan.out / VIDEOS / one.row.name.replace("/", "-")
-        write_video(folder / f"{one.stem}-{key}.mp4", clip, world.fps)
+        write_video(_kept_video(plan, key), clip, world.fps)
 
 
 def _is_shown(one: Wanted, plan: Plan) -> bool:
@@ -235,13 +239,28 @@ def _is_kept(one: Wanted, plan: Plan) -> bool:
     return plan.keep and one.row.videos is None
 
 
-def _lacks(one: Wanted, key: str, plan: Plan, videos: Collection[str]) -> bool:
-    """Whether a clip was made when a plan did not yet ask for what this one keeps of it.
+def _lacks(one: Wanted, key: str, plan: Plan) -> bool:
+    """Whether a clip was made when a plan did not yet ask for what this one keeps of it."""
+    return (_is_shown(one, plan) and not frames_file(plan, key).exists()) or (
+        _is_kept(one, plan) and not _kept_video(plan, key).exists()
+    )
 
-    Args:
-        videos: fingerprints of the clips that are kept as videos.
-    """
-    return (_is_shown(one, plan) and not frames_file(plan, key).exists()) or (_is_kept(one, plan) and key not in videos)
+
+def _kept_video(plan: Plan, key: str) -> Path:
+    return plan.out / VIDEOS / f"{key}.mp4"
+
+
+def _name_video(one: Wanted, clip: Scored | None, plan: Plan) -> None:
+    """Gives the video of a clip the name that it has in the plan now, which may have been another's."""
+    named = plan.out / VIDEOS / one.row.name.replace("/", "-") / f"{one.stem}.mp4"
+    if clip is None or not (kept := _kept_video(plan, clip.fingerprint)).exists():
+        named.unlink(missing_ok=True)
+    elif not (named.exists() and named.samefile(kept)):
+        with unfinished_file(named) as unfinished:
+            try:
+                unfinished.hardlink_to(kept)
+            except OSError:  # a file system without links
+                shutil.copyfile(kept, unfinished)
 
 
 def frames_file(plan: Plan, key: str) -> Path:
@@ -250,18 +269,10 @@ def frames_file(plan: Plan, key: str) -> Path:
 
 
 def _video(one: Wanted) -> Path:
-    """Of a clip that somebody else made, or an earlier run, which puts the fingerprint behind its name."""
-    named = re.compile(rf"{re.escape(one.stem)}(-[0-9a-f]{{16}})?\.mp4")
-    files = sorted(file for file in one.row.videos.iterdir() if named.fullmatch(file.name))
-    if not files:
-        raise ValueError(
-            f"there is no video {one.row.videos / one.stem}.mp4: its name is SUBJECT_PROMPT_SEED.mp4, "
-            "the prompt's number from 01"
-        )
-    if len(files) > 1:
-        listed = " and ".join(file.name for file in files)
-        raise ValueError(f"{one.row.videos} has {listed} for the same clip: take out all but one")
-    return files[0]
+    file = one.row.videos / f"{one.stem}.mp4"
+    if not file.is_file():
+        raise ValueError(f"there is no video {file}: its name is SUBJECT_PROMPT_SEED.mp4, the prompt's number from 01")
+    return file
 
 
 def whole_video(file: Path) -> Tensor:

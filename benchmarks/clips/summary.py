@@ -36,7 +36,7 @@ def figure(values: Iterable[tuple[str, float]]) -> Figure | None:
         of_subject.setdefault(subject, []).append(value)
     if not of_subject:
         return None
-    means = np.array([np.mean(some) for some in of_subject.values()])
+    means = np.array([np.mean(of_subject[subject]) for subject in sorted(of_subject)])  # whatever order clips are in
     low, high = interval_95(resampled_means(means, np.random.default_rng(0)), len(means))
     clips = sum(map(len, of_subject.values()))
     return Figure(float(means.mean()), low, high, len(means), clips)

@@ -90,6 +90,7 @@ def real_methods(monkeypatch):
         ),
         ('prompts: ["a {}"]\nrows:\n  - {method: vcd, settings: {rate: true}}', 4, "rate must be a number above 0"),
         ('prompts: ["a {}"]\nrows:\n  - {name: x, videos: y, gamma: 0.4}', 4, "a row of videos takes no gamma"),
+        ('prompts: ["a {}"]\nrows:\n  - {name: x, videos: nowhere}', 4, "there is no folder nowhere"),
         (
             'prompts: ["a {}"]\nrows: [{method: vcd}]\nclaims: [{more: vcd, less: vcd, score: alike, published: y}]',
             4,

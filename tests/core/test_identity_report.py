@@ -42,6 +42,24 @@ def test_the_interval_of_few_subjects_is_as_wide_as_student_s_t_says():
     assert (alone.low, alone.mean, alone.high) == pytest.approx((0.6, 0.6, 0.6))
 
 
+def test_the_interval_is_the_same_in_whatever_order_clips_come():
+    values = [(f"s{number}", float(number**2)) for number in range(8)]
+    assert summary.figure(values) == summary.figure(values[::-1])
+
+
+@pytest.mark.parametrize(
+    ("values", "told"),
+    [
+        ((0.0374, 0.0004, 0.0776), "+0.0374 [+0.0004, +0.0776]"),
+        ((0.0374, 0.0, 0.0776), "+0.037 [+0.000, +0.078]"),
+        ((0.5, 0.4, 0.6), "+0.500 [+0.400, +0.600]"),
+        ((-0.004, -0.0082, -0.00002), "-0.00400 [-0.00820, -0.00002]"),
+    ],
+)
+def test_on_which_side_of_0_an_interval_ends_is_to_be_seen(values, told):
+    assert report.shown(summary.Figure(*values, 16, 160), signed=True) == told
+
+
 def scored(subject, prompt, seed, **scores):
     return store.Scored("f", "m", "", subject, prompt, seed, scores, 0.0)
 

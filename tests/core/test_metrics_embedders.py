@@ -125,6 +125,22 @@ def test_pictures_do_not_depend_on_those_beside_them(folders, kind):
 
 
 @every_kind
+def test_features_are_the_same_on_any_number_of_threads(folders, kind):
+    network, images = LOAD[kind](folders[kind]), pictures(*SIZES, *SIZES)
+    alone = network.embed_images(images)
+    torch.set_num_threads(4)
+    torch.testing.assert_close(network.embed_images(images), alone, atol=1e-6, rtol=1e-5)
+
+
+def test_a_processor_that_leaves_pictures_at_their_sizes_is_named(folders, tmp_path):
+    folder = shutil.copytree(folders["clip"], tmp_path / "uncut")
+    settings = json.loads((folder / "preprocessor_config.json").read_text())
+    (folder / "preprocessor_config.json").write_text(json.dumps(settings | {"do_center_crop": False}))
+    with pytest.raises(ValueError, match=r"uncut .* leaves pictures at several sizes: .*do_center_crop"):
+        load_clip(folder).embed_images(pictures((64, 64), (30, 90)))
+
+
+@every_kind
 def test_a_backbone_is_named_by_its_folder_and_its_size(folders, kind):
     name = LOAD[kind](folders[kind]).name
     assert name.startswith(f"tiny-{kind} (2 layers of 32, patches of 1")

@@ -48,6 +48,15 @@ def test_motion_is_how_far_the_picture_goes_over_its_diagonal(canvas, right, dow
     assert flicker.max() < 1e-3  # the borders, where new things come in
 
 
+@pytest.mark.usefixtures("one_thread")
+def test_motion_and_flicker_are_the_same_on_any_number_of_threads(canvas):
+    clip = torch.cat([pan(canvas, 3, 1), pan(canvas, 2, 4)])
+    alone = motion_and_flicker(clip)
+    torch.set_num_threads(4)
+    for one, other in zip(motion_and_flicker(clip), alone, strict=True):
+        assert one.tolist() == other.tolist()
+
+
 def test_motion_and_flicker_do_not_depend_on_the_size_of_the_picture(canvas):
     clip = pan(canvas, 3, 4) * torch.tensor([1.0, 0.8, 1.0, 0.8])[:, None, None, None]
     small = F.interpolate(clip.movedim(-1, 1), (SIDE // 2, SIDE // 2), mode="area").movedim(1, -1)

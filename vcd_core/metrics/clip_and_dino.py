@@ -1,13 +1,13 @@
 """CLIP (arXiv:2103.00020), DINO (arXiv:2104.14294) and DINOv2 (arXiv:2304.07193) as transformers has them."""
 
-from collections.abc import Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
+from ..pictures import in_threads
 from ..pretrained import CONFIG, PROCESSOR, TOKENIZER, WEIGHTS, Layout, load_pretrained
 
 OLD_WEIGHTS = "pytorch_model.bin"
@@ -45,7 +45,7 @@ class ClipEmbedder(nn.Module):
         self.name = name
 
     def embed_images(self, images: Sequence[Tensor]) -> Tensor:
-        return _in_batches(images, self.image_processor, self.network, self.network.get_image_features)
+        return _in_batches(self, images, self.network.get_image_features)
 
     @torch.no_grad()
     def embed_text(self, text: str) -> Tensor:
@@ -72,9 +72,7 @@ class DinoEmbedder(nn.Module):
         self.name = name
 
     def embed_images(self, images: Sequence[Tensor]) -> Tensor:
-        return _in_batches(
-            images, self.image_processor, self.network, lambda pixels: self.network(pixels).last_hidden_state[:, 0]
-        )
+        return _in_batches(self, images, lambda pixels: self.network(pixels).last_hidden_state[:, 0])
 
 
 def load_clip(source: Path | str) -> ClipEmbedder:
@@ -131,16 +129,20 @@ def _name(source: Path | str, config) -> str:
 
 
 @torch.no_grad()
-def _in_batches(images: Sequence[Tensor], processor, network: nn.Module, features) -> Tensor:
+def _in_batches(
+    embedder: ClipEmbedder | DinoEmbedder, images: Sequence[Tensor], features: Callable[[Tensor], Tensor]
+) -> Tensor:
     def prepared(picture: np.ndarray) -> np.ndarray:
         pixels = (picture.clip(0, 1) * 255).round().astype(np.uint8)
         # The axes are named because the processor would take a picture 3 pixels high for one with channels first.
-        return processor(images=pixels, input_data_format="channels_last")["pixel_values"][0]
+        return embedder.image_processor(images=pixels, input_data_format="channels_last")["pixel_values"][0]
 
     rows = []
-    with ThreadPoolExecutor() as pool:  # Pillow and NumPy let other threads run while they work
-        for start in range(0, len(images), BATCH):
-            pictures = [image.float().cpu().numpy() for image in images[start : start + BATCH]]
-            inputs = torch.from_numpy(np.stack(list(pool.map(prepared, pictures))))
-            rows.append(features(inputs.to(network.device)).float().cpu())
+    for start in range(0, len(images), BATCH):
+        pictures = in_threads(prepared, [image.float().cpu().numpy() for image in images[start : start + BATCH]])
+        if len({picture.shape for picture in pictures}) > 1:
+            raise ValueError(
+                f"{embedder.name} leaves pictures at several sizes: let its {PROCESSOR} crop them (do_center_crop)"
+            )
+        rows.append(features(torch.from_numpy(np.stack(pictures)).to(embedder.network.device)).float().cpu())
     return torch.cat(rows)

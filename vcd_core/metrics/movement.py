@@ -1,13 +1,13 @@
 """How a clip moves and whether it flickers, by optical flow: what smoothness hides, since a still is the smoothest."""
 
 from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
 from functools import lru_cache, partial
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from ..pictures import in_threads
 from ..vision.opencv import import_cv2
 
 WORKING_SIDE = 512  # pixels of the longer side at which the flow is looked for
@@ -37,20 +37,21 @@ def motion_and_flicker(clip: Tensor | Sequence[Tensor]) -> tuple[Tensor, Tensor]
     factor = WORKING_SIDE / max(height, width)
     size = tuple(max(SMALLEST_SIDE, round(factor * side)) for side in (width, height))
     interpolation = cv2.INTER_AREA if factor < 1 else cv2.INTER_CUBIC
-    resized = partial(cv2.resize, dsize=size, interpolation=interpolation)
-    with ThreadPoolExecutor() as pool:  # OpenCV and NumPy let other threads run while they work
-        frames = [frame.clip(0, 1) for frame in pool.map(resized, [_pixels(frame) for frame in clip])]
-        pairs = list(pool.map(_amplitude_and_error, frames, frames[1:]))
+    resized = in_threads(partial(cv2.resize, dsize=size, interpolation=interpolation), map(_pixels, clip))
+    frames = [frame.clip(0, 1) for frame in resized]
+    grey = in_threads(_grey, frames)
+    pairs = in_threads(_amplitude_and_error, frames, frames[1:], grey, grey[1:])
     amplitudes, errors = torch.tensor(pairs, dtype=torch.float64).reshape(-1, 2).unbind(1)
     return amplitudes, errors
 
 
-def _amplitude_and_error(frame: np.ndarray, following: np.ndarray) -> tuple[float, float]:
+def _amplitude_and_error(
+    frame: np.ndarray, following: np.ndarray, grey: np.ndarray, following_grey: np.ndarray
+) -> tuple[float, float]:
     cv2 = import_cv2()
     search = cv2.DISOpticalFlow_create(cv2.DISOPTICAL_FLOW_PRESET_FAST)  # the finer presets take five times as long
-    pair = _grey(frame), _grey(following)
-    there = search.calc(*pair, None)
-    back = laid_over(search.calc(*pair[::-1], None), there)
+    there = search.calc(grey, following_grey, None)
+    back = laid_over(search.calc(following_grey, grey, None), there)
     seen = _agree(there, back)
     squares = _squares(frame - laid_over(following, there)) / 3
     error = squares[seen].mean() if seen.any() else np.nan
