@@ -6,7 +6,6 @@ from dataclasses import dataclass, field, fields
 from pathlib import Path
 
 from benchmarks.baselines import METHODS
-from vcd_core.wording import counted
 
 from .world import STAGES, World
 
@@ -134,6 +133,7 @@ PLAN_KEYS = {
     "rows": "a list of rows",
     "claims": "a list of published orderings",
 }
+LONGEST_NAME = 100
 HOW_MADE = ("settings", "recipe", "steps", "masks", "captions", "gamma", "stage", "style")
 WEIGHT = "prior_weight"  # the setting that may be 0
 OURS = "vcd"  # the method that learns by the world's recipe
@@ -275,9 +275,11 @@ def _row(source: Source, place: Place, row: object, world: World, whole: tuple[S
         f"+ {stage}": stage != STAGES[0],
         f"style {style}": style != world.styles[0],
         ", ".join(f"{name} {value:g}" for name, value in (settings | recipe).items()): bool(settings or recipe),
-        counted(steps or 0, "step"): steps is not None,
+        f"{steps} step{'' if steps == 1 else 's'}": steps is not None,
     }
     ablation = row["name"] if "name" in row and "method" in row else ", ".join(s for s, yes in differs.items() if yes)
+    if len(f"{method}, {ablation}") > LONGEST_NAME:
+        raise source.wrong((*place, "name"), f"a row's name is a folder's, too: give it {LONGEST_NAME} letters at most")
     chosen = [
         all_there[: _counted(source, (*place, key), row.get(key, len(all_there)), 1, len(all_there))]
         for key, all_there in zip(("subjects", "prompts", "seeds"), whole, strict=True)

@@ -32,6 +32,7 @@ img { max-width: 100% }
   tr, img { break-inside: avoid } h2 { break-after: avoid }
 }
 """
+NOTHING = 1e-8  # what rounding leaves of 0
 VERDICTS = {
     "above": "better",
     "below": "**worse**",
@@ -169,8 +170,8 @@ def shown(one: Figure | None, signed: bool = False) -> str:
         return "–"
     values = one.mean, one.low, one.high
     places = 3 if abs(one.mean) >= 0.01 or one.mean == 0 else 5
-    if any(value and not round(value, places) for value in values):  # on which side of 0 it lies is to be seen
-        places = max(places, 4)
+    while any(abs(value) > NOTHING and not round(value, places) for value in values):
+        places += 1  # on which side of 0 an interval ends is to be seen
     sign = "+" if signed else ""
     mean, low, high = (f"{round(value, places) + 0.0:{sign}.{places}f}" for value in values)
     return f"{mean} [{low}, {high}]"

@@ -1,9 +1,10 @@
 """Makes and scores the clips that are not there yet."""
 
-import shutil
+import json
+import re
 import sys
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import nullcontext, suppress
 from dataclasses import dataclass
 from itertools import groupby, product
@@ -22,6 +23,7 @@ from .store import Scored, Store, alone
 from .world import World
 
 CLIPS, FRAMES, LEARNED, VIDEOS = "clips.csv", "frames", "learned", "videos"
+NO_NAME = re.compile(r'[<>:"/\\|?*]')  # of a folder on every system
 CAPTION = "caption"  # the method that takes all words for the noun
 SHOWN = 4  # frames of a clip on a contact sheet
 
@@ -140,8 +142,6 @@ def run(
                 else:
                     store.add(scored)
                     done[scored.fingerprint] = scored
-                    if _is_kept(one, plan):
-                        _name_video(one, scored, plan)
         except KeyboardInterrupt:
             if not keys:  # it had hardly begun
                 raise
@@ -152,18 +152,15 @@ def run(
                     with suppress(ValueError, OSError):
                         keys[_key(one)] = clip_fingerprint(one, world, learned)
     clips: dict[str, list[Scored]] = {row.name: [] for row in plan.rows}
-    lacking = 0
+    lacking, videos = 0, {file.stem.rpartition("-")[2] for file in (plan.out / VIDEOS).glob("*/*.mp4")}
     for one in wanted:
-        clip = done.get(keys.get(_key(one)))
-        if _is_kept(one, plan):
-            _name_video(one, clip, plan)
-        if clip is not None:
+        if (clip := done.get(keys.get(_key(one)))) is not None:
             clips[one.row.name].append(clip)
-            lacking += clip.of == (one.row.method, one.row.ablation) and _lacks(one, clip.fingerprint, plan)
+            lacking += clip.of == (one.row.method, one.row.ablation) and _lacks(one, clip.fingerprint, plan, videos)
     if lacking:
         say(
             f"of {lacking} clips that were made before there is no picture or video, which the plan did not ask for "
-            f"then: take their lines out of {plan.out / CLIPS} to make them again"
+            f"then or which are gone: take their lines out of {plan.out / CLIPS} to make them again"
         )
     return Outcome(clips, failed, *_sizes(plan, learned, clips), stopped)
 
@@ -227,7 +224,12 @@ def _keep(one: Wanted, clip: Tensor, plan: Plan, world: World, key: str) -> None
         with unfinished_file(frames_file(plan, key)) as unfinished:
             Image.fromarray(pixels).save(unfinished, format="JPEG", quality=90)
     if _is_kept(one, plan):
-        write_video(_kept_video(plan, key), clip, world.fps)
+        folder = plan.out / VIDEOS / NO_NAME.sub("-", one.row.name)
+        video = folder / f"{one.stem}-{key}.mp4"
+        with unfinished_file(_told_beside(video)) as unfinished:
+            said = {"prompt": one.prompt, "subject": one.subject, "seed": one.seed, "row": one.row.name}
+            unfinished.write_text(json.dumps(said, ensure_ascii=False), encoding="utf-8")
+        write_video(video, clip, world.fps)
 
 
 def _is_shown(one: Wanted, plan: Plan) -> bool:
@@ -239,28 +241,13 @@ def _is_kept(one: Wanted, plan: Plan) -> bool:
     return plan.keep and one.row.videos is None
 
 
-def _lacks(one: Wanted, key: str, plan: Plan) -> bool:
-    """Whether a clip was made when a plan did not yet ask for what this one keeps of it."""
-    return (_is_shown(one, plan) and not frames_file(plan, key).exists()) or (
-        _is_kept(one, plan) and not _kept_video(plan, key).exists()
-    )
+def _lacks(one: Wanted, key: str, plan: Plan, videos: Collection[str]) -> bool:
+    """Whether a clip was made when a plan did not yet ask for what this one keeps of it, or that is gone since.
 
-
-def _kept_video(plan: Plan, key: str) -> Path:
-    return plan.out / VIDEOS / f"{key}.mp4"
-
-
-def _name_video(one: Wanted, clip: Scored | None, plan: Plan) -> None:
-    """Gives the video of a clip the name that it has in the plan now, which may have been another's."""
-    named = plan.out / VIDEOS / one.row.name.replace("/", "-") / f"{one.stem}.mp4"
-    if clip is None or not (kept := _kept_video(plan, clip.fingerprint)).exists():
-        named.unlink(missing_ok=True)
-    elif not (named.exists() and named.samefile(kept)):
-        with unfinished_file(named) as unfinished:
-            try:
-                unfinished.hardlink_to(kept)
-            except OSError:  # a file system without links
-                shutil.copyfile(kept, unfinished)
+    Args:
+        videos: fingerprints of the clips that are kept as videos.
+    """
+    return (_is_shown(one, plan) and not frames_file(plan, key).exists()) or (_is_kept(one, plan) and key not in videos)
 
 
 def frames_file(plan: Plan, key: str) -> Path:
@@ -269,10 +256,27 @@ def frames_file(plan: Plan, key: str) -> Path:
 
 
 def _video(one: Wanted) -> Path:
-    file = one.row.videos / f"{one.stem}.mp4"
-    if not file.is_file():
-        raise ValueError(f"there is no video {file}: its name is SUBJECT_PROMPT_SEED.mp4, the prompt's number from 01")
-    return file
+    """Of a clip that somebody else made, or that a plan kept, which says beside it of which prompt it is."""
+    named = re.compile(rf"{re.escape(one.stem)}(-[0-9a-f]{{16}})?\.mp4")
+    files = sorted(file for file in one.row.videos.iterdir() if named.fullmatch(file.name))
+    if not files:
+        raise ValueError(
+            f"there is no video {one.row.videos / one.stem}.mp4: its name is SUBJECT_PROMPT_SEED.mp4, "
+            "the prompt's number from 01"
+        )
+    if len(files) > 1:
+        listed = " and ".join(file.name for file in files)
+        raise ValueError(f"{one.row.videos} has {listed} for the same clip: take out all but one")
+    if files[0].stem != one.stem:
+        prompt = json.loads(_told_beside(files[0]).read_text(encoding="utf-8"))["prompt"]
+        if prompt != one.prompt:
+            raise ValueError(f"{files[0]} is of the prompt {prompt!r}: give a plan that has it in this place")
+    return files[0]
+
+
+def _told_beside(video: Path) -> Path:
+    """What a kept video is of, under the name that `vcd` has for it, too."""
+    return video.with_name(f"{video.name}.json")
 
 
 def whole_video(file: Path) -> Tensor:

@@ -1,5 +1,6 @@
 """Means over subjects with their intervals, and differences between rows over the clips that both have."""
 
+import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
@@ -36,7 +37,8 @@ def figure(values: Iterable[tuple[str, float]]) -> Figure | None:
         of_subject.setdefault(subject, []).append(value)
     if not of_subject:
         return None
-    means = np.array([np.mean(of_subject[subject]) for subject in sorted(of_subject)])  # whatever order clips are in
+    # The same in whatever order clips are.
+    means = np.array([math.fsum(values) / len(values) for _, values in sorted(of_subject.items())])
     low, high = interval_95(resampled_means(means, np.random.default_rng(0)), len(means))
     clips = sum(map(len, of_subject.values()))
     return Figure(float(means.mean()), low, high, len(means), clips)

@@ -11,7 +11,7 @@ STAGES = ["VCD_TrainIDToken", "VCD_Sampler", "VCD_FaceVCD", "VCD_TiledVCD"]
 MANY, FEW = 500, 2  # steps
 SECONDS = 2
 PATIENCE = 900
-# Faces are not to be found after so little training: a mask stands for them.
+# Faces are not to be found after so little training: a mask stands for them, which is drawn however large it is.
 MASK_FOR_FACES = """() => {
     const {graph} = window.app;
     const mask = LiteGraph.createNode("SolidMask");
@@ -28,6 +28,7 @@ def demo(page):
     page.load(json.loads((WORKFLOWS / "demo_full.json").read_text(encoding="utf-8")))
     page.page.evaluate(MASK_FOR_FACES)
     page.set("VCD_TrainIDToken", "name", "cancelled")
+    page.set("VCD_FaceVCD", "min_enlargement", 0)
     for kind in STAGES:
         page.set(kind, "steps", FEW)
     return page

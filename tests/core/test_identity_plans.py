@@ -91,6 +91,7 @@ def real_methods(monkeypatch):
         ('prompts: ["a {}"]\nrows:\n  - {method: vcd, settings: {rate: true}}', 4, "rate must be a number above 0"),
         ('prompts: ["a {}"]\nrows:\n  - {name: x, videos: y, gamma: 0.4}', 4, "a row of videos takes no gamma"),
         ('prompts: ["a {}"]\nrows:\n  - {name: x, videos: nowhere}', 4, "there is no folder nowhere"),
+        (f'prompts: ["a {{}}"]\nrows:\n  - {{method: vcd, name: {"x" * 99}}}', 4, "give it 100 letters at most"),
         (
             'prompts: ["a {}"]\nrows: [{method: vcd}]\nclaims: [{more: vcd, less: vcd, score: alike, published: y}]',
             4,
@@ -220,7 +221,9 @@ def test_the_plan_for_a_checkpoint_is_one(real_methods):
     class Real(Anywhere):
         styles = ("base", "realistic")
 
-    assert len(plan.plan_of(plan.read_source(identity.SMALL.with_name("checkpoint.yaml")), Real()).rows) == 7
+    rows = plan.plan_of(plan.read_source(identity.SMALL.with_name("checkpoint.yaml")), Real()).rows
+    assert len(rows) == 7
+    assert rows[1].name == "textual inversion, style realistic, rate 0.002, 3000 steps"
 
 
 def test_the_demo_s_prompts_are_different_ones_in_every_place_that_no_photo_shows():

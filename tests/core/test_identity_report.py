@@ -43,7 +43,7 @@ def test_the_interval_of_few_subjects_is_as_wide_as_student_s_t_says():
 
 
 def test_the_interval_is_the_same_in_whatever_order_clips_come():
-    values = [(f"s{number}", float(number**2)) for number in range(8)]
+    values = [(f"s{number % 8}", number**0.5 / 7) for number in range(80)]
     assert summary.figure(values) == summary.figure(values[::-1])
 
 
@@ -52,6 +52,8 @@ def test_the_interval_is_the_same_in_whatever_order_clips_come():
     [
         ((0.0374, 0.0004, 0.0776), "+0.0374 [+0.0004, +0.0776]"),
         ((0.0374, 0.0, 0.0776), "+0.037 [+0.000, +0.078]"),
+        ((0.0374, -1e-17, 0.0776), "+0.037 [+0.000, +0.078]"),
+        ((0.0374, -0.00002, 0.0776), "+0.03740 [-0.00002, +0.07760]"),
         ((0.5, 0.4, 0.6), "+0.500 [+0.400, +0.600]"),
         ((-0.004, -0.0082, -0.00002), "-0.00400 [-0.00820, -0.00002]"),
     ],
