@@ -278,13 +278,11 @@ def _row(source: Source, place: Place, row: object, world: World, whole: tuple[S
         f"{steps} step{'' if steps == 1 else 's'}": steps is not None,
     }
     ablation = row["name"] if "name" in row and "method" in row else ", ".join(s for s, yes in differs.items() if yes)
-    if len(f"{method}, {ablation}") > LONGEST_NAME:
-        raise source.wrong((*place, "name"), f"a row's name is a folder's, too: give it {LONGEST_NAME} letters at most")
     chosen = [
         all_there[: _counted(source, (*place, key), row.get(key, len(all_there)), 1, len(all_there))]
         for key, all_there in zip(("subjects", "prompts", "seeds"), whole, strict=True)
     ]
-    return Row(
+    made = Row(
         method,
         ablation,
         settings,
@@ -299,6 +297,9 @@ def _row(source: Source, place: Place, row: object, world: World, whole: tuple[S
         *chosen,
         row.get("published", ""),
     )
+    if len(made.name) > LONGEST_NAME:
+        raise source.wrong((*place, "name"), f"a row's name is a folder's, too: give it {LONGEST_NAME} letters at most")
+    return made
 
 
 def _settings(source: Source, place: Place, settings: object, method: str) -> Mapping[str, float]:

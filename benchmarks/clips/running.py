@@ -15,6 +15,7 @@ from torch import Tensor
 
 from vcd_core.files import sha256_of, unfinished_file
 from vcd_core.identity import fingerprint
+from vcd_core.standalone.record import record_file
 from vcd_core.video import check_whole, probe_video, read_video, write_video
 
 from .learned import Learned, method_of, parameters_in
@@ -226,7 +227,7 @@ def _keep(one: Wanted, clip: Tensor, plan: Plan, world: World, key: str) -> None
     if _is_kept(one, plan):
         folder = plan.out / VIDEOS / NO_NAME.sub("-", one.row.name)
         video = folder / f"{one.stem}-{key}.mp4"
-        with unfinished_file(_told_beside(video)) as unfinished:
+        with unfinished_file(record_file(video)) as unfinished:
             said = {"prompt": one.prompt, "subject": one.subject, "seed": one.seed, "row": one.row.name}
             unfinished.write_text(json.dumps(said, ensure_ascii=False), encoding="utf-8")
         write_video(video, clip, world.fps)
@@ -268,15 +269,10 @@ def _video(one: Wanted) -> Path:
         listed = " and ".join(file.name for file in files)
         raise ValueError(f"{one.row.videos} has {listed} for the same clip: take out all but one")
     if files[0].stem != one.stem:
-        prompt = json.loads(_told_beside(files[0]).read_text(encoding="utf-8"))["prompt"]
+        prompt = json.loads(record_file(files[0]).read_text(encoding="utf-8"))["prompt"]
         if prompt != one.prompt:
             raise ValueError(f"{files[0]} is of the prompt {prompt!r}: give a plan that has it in this place")
     return files[0]
-
-
-def _told_beside(video: Path) -> Path:
-    """What a kept video is of, under the name that `vcd` has for it, too."""
-    return video.with_name(f"{video.name}.json")
 
 
 def whole_video(file: Path) -> Tensor:

@@ -91,7 +91,7 @@ def real_methods(monkeypatch):
         ('prompts: ["a {}"]\nrows:\n  - {method: vcd, settings: {rate: true}}', 4, "rate must be a number above 0"),
         ('prompts: ["a {}"]\nrows:\n  - {name: x, videos: y, gamma: 0.4}', 4, "a row of videos takes no gamma"),
         ('prompts: ["a {}"]\nrows:\n  - {name: x, videos: nowhere}', 4, "there is no folder nowhere"),
-        (f'prompts: ["a {{}}"]\nrows:\n  - {{method: vcd, name: {"x" * 99}}}', 4, "give it 100 letters at most"),
+        (f'prompts: ["a {{}}"]\nrows:\n  - {{method: vcd, name: {"x" * 96}}}', 4, "give it 100 letters at most"),
         (
             'prompts: ["a {}"]\nrows: [{method: vcd}]\nclaims: [{more: vcd, less: vcd, score: alike, published: y}]',
             4,
